@@ -23,6 +23,7 @@ from ._openssh_master import Master, Start
 from ._openssh_pipe import OpensshPipe
 from ._openssh_plain import plain
 from ._openssh_said import Asked
+from ._ssh_options import LOGINS
 
 if TYPE_CHECKING:
     import socket
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client
     from reconciler.model.network import AnyFamily
 
-_LOGINS = 6
-"""How many times the time-out logging in may take: so many keys are tried, as a rule."""
 _ASKING = ("SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY")
 """Variables by which ssh finds a window to ask in."""
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -140,7 +139,7 @@ class Openssh:
                 timeout=seconds_of(self._options, "connect_timeout"),
             ),
             env=self._environment(),
-            timeout=self._connect_timeout * _LOGINS,
+            timeout=self._connect_timeout * LOGINS,
             stop=self._context.stop,
             way=way,
         )

@@ -26,6 +26,7 @@ from reconciler.model.network import ANY_FAMILY, FAMILIES
 from ._ssh_hosts import KnownHostsFile
 from ._ssh_jump import JumpHost, JumpPath, close_quietly
 from ._ssh_login import Credentials
+from ._ssh_options import LOGINS
 from ._ssh_pipe import SshPipe
 from ._ssh_wire import Connection
 
@@ -44,8 +45,6 @@ _FAST_KEX = ("curve25519-sha256@libssh.org", "curve25519-sha256")
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 _LATER = 1.0
 """Seconds after a time-out in which paramiko should have noticed it by itself, and says better what it was."""
-_LOGINS = 6
-"""How many times the time-out logging in may take: so many keys are tried, as a rule."""
 
 
 class Ssh:
@@ -107,7 +106,7 @@ class Ssh:
         return transport
 
     def _log_in(self, transport: Connection, credentials: Credentials, user: str) -> None:
-        transport.wire.expect(self._connect_timeout * _LOGINS)
+        transport.wire.expect(self._connect_timeout * LOGINS)
         try:
             credentials.log_in(transport, user)
         except TransportError as error:

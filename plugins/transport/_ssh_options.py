@@ -9,6 +9,8 @@ from reconciler.formats.option_schemas import DURATION, SECRET
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+LOGINS = 6
+"""How many times `connect_timeout` logging in may take: so many keys are tried, as a rule."""
 OPTIONS: Mapping[str, Any] = {
     "type": "object",
     "description": "Clients over SSH.",

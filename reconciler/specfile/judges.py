@@ -61,6 +61,12 @@ def shown(value: Any) -> str:
     return "none" if value is ABSENT or value is None else str(value)
 
 
+def entries(place: Difference) -> tuple[list[Any], list[Any]]:
+    """Give what stood and stands in a list; what is none has no entries."""
+    before, after = (side if isinstance(side, list) else [] for side in (place.before, place.after))
+    return before, after
+
+
 def less(says: str, *, unwritten: float | None = None) -> Judge:
     """Judge a value that protects the more the larger it is; `unwritten` is what counts where nothing is written."""
     return _compared(says, 1, unwritten)
@@ -105,7 +111,7 @@ def gone(says: str) -> Judge:
     """Judge entries of a list of maps: whatever was in it and isn't any more."""
 
     def judge(place: Difference) -> str:
-        before, after = (side if isinstance(side, list) else [] for side in (place.before, place.after))
+        before, after = entries(place)
         gone = [entry for entry in before if entry not in after]
         less = len(before) - len(after)
         if not gone or less <= 0:
@@ -128,7 +134,7 @@ def more_people(does: str) -> Judge:
     """Judge a list of people by those who weren't in it."""
 
     def judge(place: Difference) -> str:
-        before, after = (side if isinstance(side, list) else [] for side in (place.before, place.after))
+        before, after = entries(place)
         new = [str(name) for name in after if name not in before]
         return f"{place.where}: more people may {does}: {', '.join(new)}" if new else ""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler.formats.select import parse
-from reconciler.specfile.judges import ABSENT, Difference, Path, at_path, number, shown
+from reconciler.specfile.judges import ABSENT, Difference, Path, at_path, entries, number, shown
 
 _WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY = 24 * 60
@@ -14,31 +14,27 @@ _DAY = 24 * 60
 
 def blocks(place: Difference) -> str:
     """Versions that were blocked and may go out now."""
-    before, after = (
-        [str(entry.get("version", "")) for entry in side if isinstance(entry, Mapping)]
-        if isinstance(side, list)
-        else []
-        for side in (place.before, place.after)
-    )
-    lifted = [version for version in before if version not in after]
+    lifted = _no_more(place, "version")
     return f"{place.where}: version {', '.join(lifted)} is not blocked any more" if lifted else ""
 
 
 def holds(place: Difference) -> str:
     """Clients that were held back and aren't any more."""
-    before, after = (
-        [str(entry.get("clients", "")) for entry in side if isinstance(entry, Mapping)]
-        if isinstance(side, list)
-        else []
-        for side in (place.before, place.after)
-    )
-    lifted = [clients for clients in before if clients not in after]
+    lifted = _no_more(place, "clients")
     return f"the hold of {'; '.join(lifted)} is lifted" if lifted else ""
+
+
+def _no_more(place: Difference, key: str) -> list[str]:
+    """Give what entries of a list named by a key, and none names any more."""
+    before, after = (
+        [str(entry.get(key, "")) for entry in side if isinstance(entry, Mapping)] for side in entries(place)
+    )
+    return [name for name in before if name not in after]
 
 
 def waves(place: Difference) -> str:
     """Fewer waves than there were."""
-    before, after = (side if isinstance(side, list) else [] for side in (place.before, place.after))
+    before, after = entries(place)
     if before and not after:
         return f"{place.where}: there are no waves any more"
     return f"{place.where}: fewer waves: {len(before)} -> {len(after)}" if len(after) < len(before) else ""
