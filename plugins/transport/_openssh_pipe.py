@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler.contracts import Completed
 from reconciler.errors import TransportError, own_limit
 
+from ._input import Input
 from ._openssh_mux import MuxError, RefusedError
 from ._printed import GRACE, Printed
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from threading import Event
     from typing import Self
 
+    from ._input import Reply
     from ._openssh_master import Master
     from ._openssh_mux import MuxSocket
 
@@ -66,11 +68,20 @@ class OpensshPipe:
 
     def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         """Run `command` with the login shell; see `contracts.Pipe`."""
+        return self._run(command, Input(stdin), min(timeout, self._total) + patience)
+
+    def talk(
+        self, command: str, stdin: Iterable[bytes], reply: Reply, *, timeout: float, patience: float = 0.0
+    ) -> Completed:
+        """Run it, and answer what it says; see `contracts.TalkingPipe`."""
+        return self._run(command, Input(stdin, reply, self._idle), min(timeout, self._total) + patience)
+
+    def _run(self, command: str, stdin: Input, longest: float) -> Completed:
         assert self._master is not None
         try:
             with ExitStack() as stack:
-                mux, talk = self._begun(command, iter(stdin), stack)
-                status = talk.run(min(timeout, self._total) + patience)
+                mux, talk = self._begun(command, stdin, stack)
+                status = talk.run(longest)
                 self._before = mux
         except (MuxError, OSError) as error:
             if own := own_limit(error):
@@ -81,7 +92,7 @@ class OpensshPipe:
             raise TransportError(said)
         return Completed(status, talk.printed.stdout, talk.printed.stderr)
 
-    def _begun(self, command: str, stdin: Iterator[bytes], stack: ExitStack) -> tuple[MuxSocket, _Talk]:
+    def _begun(self, command: str, stdin: Input, stack: ExitStack) -> tuple[MuxSocket, _Talk]:
         before, self._before = self._before, None
         pauses = iter(() if before is None else _PAUSES)
         if before is not None:
@@ -102,7 +113,7 @@ class OpensshPipe:
                 else:
                     raise TransportError(f"the client's server runs no command: {error}") from error
 
-    def _opened(self, command: str, stdin: Iterator[bytes], stack: ExitStack) -> tuple[MuxSocket, _Talk]:
+    def _opened(self, command: str, stdin: Input, stack: ExitStack) -> tuple[MuxSocket, _Talk]:
         assert self._master is not None
         with ExitStack() as theirs, ExitStack() as ours:
             mux = ours.enter_context(_closed_on_error(self._master.mux(self._idle)))
@@ -138,15 +149,16 @@ class _Talk:
     """Feeds a command and collects what it says; never waits for the one without doing the other."""
 
     def __init__(
-        self, mux: MuxSocket, ends: tuple[FileIO, FileIO, FileIO], stdin: Iterator[bytes], *, idle: float, stop: Event
+        self, mux: MuxSocket, ends: tuple[FileIO, FileIO, FileIO], stdin: Input, *, idle: float, stop: Event
     ) -> None:
         self._mux = mux
         self._feed, self._out, self._err = ends
-        self._chunks = stdin
+        self._stdin = stdin
         self._waiting = memoryview(b"")
         self._idle = idle
         self._stop = stop
         self._status: int | None = None
+        self._resting = False
         self.printed = Printed()
 
     def run(self, longest: float) -> int | None:
@@ -164,9 +176,11 @@ class _Talk:
                     if not key.data():
                         selector.unregister(key.fileobj)
                         if key.fileobj is self._feed:
-                            self._feed.close()
+                            self._rest()
                         else:
                             awaited -= 1
+                if self._resting and self._fed():
+                    selector.register(self._feed, selectors.EVENT_WRITE, self._send)
                 now = time.monotonic()
                 moved = now if ready else moved
                 if self._stop.is_set():
@@ -191,13 +205,28 @@ class _Talk:
         self.printed.take(chunk, error=end is self._err)
         return bool(chunk)
 
+    def _rest(self) -> None:
+        """End the input, unless the command is to say something first."""
+        self._resting = self._stdin.waits
+        if not self._resting:
+            self._feed.close()
+
+    def _fed(self) -> bool:
+        """Say whether there is an answer to what was said by now; where there is none to come, the input ends."""
+        chunk = self._stdin.next(self.printed)
+        if chunk is None:
+            self._rest()
+            return False
+        self._waiting, self._resting = memoryview(chunk), False
+        return True
+
     def _send(self) -> bool:
         """Write what is taken now; say whether there is more, and somebody who reads it."""
         room = _AT_ONCE
         try:
             while room > 0:
                 if not self._waiting:
-                    chunk = next(self._chunks, None)
+                    chunk = self._stdin.next(self.printed)
                     if chunk is None:
                         return False
                     self._waiting = memoryview(chunk)

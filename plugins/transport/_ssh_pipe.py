@@ -12,6 +12,7 @@ import paramiko
 from reconciler.contracts import Completed
 from reconciler.errors import ProtocolError, TransportError, UpdoserError, own_limit
 
+from ._input import Input
 from ._printed import GRACE, Printed
 from ._ssh_wire import WINDOW
 
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Self
 
+    from ._input import Reply
     from ._ssh_wire import Connection, Wire
-
-    Reply = Callable[[bytes], Iterable[bytes] | None]
 
 _CHUNK = 64 * 1024
 _POLL = 0.005
@@ -62,15 +62,15 @@ class SshPipe:
 
     def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         """Run `command` with the login shell; see `contracts.Pipe`."""
-        return self._run(command, _Input(stdin), min(timeout, self._total) + patience)
+        return self._run(command, Input(stdin), min(timeout, self._total) + patience)
 
     def talk(
         self, command: str, stdin: Iterable[bytes], reply: Reply, *, timeout: float, patience: float = 0.0
     ) -> Completed:
         """Run it, and answer what it says; see `contracts.TalkingPipe`."""
-        return self._run(command, _Input(stdin, reply, self._idle), min(timeout, self._total) + patience)
+        return self._run(command, Input(stdin, reply, self._idle), min(timeout, self._total) + patience)
 
-    def _run(self, command: str, stdin: _Input, total: float) -> Completed:
+    def _run(self, command: str, stdin: Input, total: float) -> Completed:
         assert self._transport is not None
         self._transport.wire.expect(self._idle)
         try:
@@ -140,42 +140,13 @@ def _close(channel: paramiko.Channel) -> None:
         channel.close()
 
 
-class _Input:
-    """What a command is fed: some bytes, and then what answers that which it says, if anything does.
-
-    One that says nothing to be answered for half of the time in which it may be silent may wait for the end of its
-    input, and gets that.
-    """
-
-    def __init__(self, stdin: Iterable[bytes], reply: Reply | None = None, idle: float = 0.0) -> None:
-        self._stdin = iter(stdin)
-        self._reply = reply
-        self._until = time.monotonic() + idle / 2
-        self.waits = False
-        """Whether the command has to say something before it is fed any more."""
-
-    def next(self, printed: Printed) -> bytes | None:
-        """Give the next bytes; None where there are none any more, or not yet."""
-        chunk = next(self._stdin, None)
-        if chunk is not None or self._reply is None:
-            return chunk
-        answer = self._reply(printed.stdout)
-        if answer is None and time.monotonic() > self._until:
-            answer = ()
-        self.waits = answer is None
-        if answer is None:
-            return None
-        self._stdin, self._reply = iter(answer), None
-        return next(self._stdin, None)
-
-
 class _Talk:
     """Feeds a command and collects what it says; never waits for the one without doing the other.
 
     It is woken by an event and not by a descriptor: those run out, and beyond 1023 select() takes none.
     """
 
-    def __init__(self, channel: paramiko.Channel, wire: Wire, stdin: _Input, idle: float, total: float) -> None:
+    def __init__(self, channel: paramiko.Channel, wire: Wire, stdin: Input, idle: float, total: float) -> None:
         self._channel = channel
         self._wire = wire
         self._stdin = stdin

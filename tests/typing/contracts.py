@@ -5,7 +5,7 @@ Nothing of this is run. A plugin that another kind of argument or answer is adde
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from plugins.station import celery as celery_station  # noqa: TID251
     from plugins.transport import local, openssh, ssh  # noqa: TID251
     from plugins.transport._openssh_client import Openssh  # noqa: TID251
+    from plugins.transport._openssh_pipe import OpensshPipe  # noqa: TID251
     from plugins.transport._ssh_client import Ssh  # noqa: TID251
+    from plugins.transport._ssh_pipe import SshPipe  # noqa: TID251
     from reconciler.contracts import (
         Check,
         Codec,
@@ -89,7 +91,11 @@ if TYPE_CHECKING:
         places: list[ContentPlace] = [content_http.HttpPlace(options, context)]
         writable: list[WritablePlace] = [content_folder.Folder(options, context), s3.Bucket(options, context)]
         pipes: list[Pipe] = [local.LocalPipe(context.stop)]
-        talking: list[TalkingPipe] = [local.LocalPipe(context.stop)]
+        talking: list[TalkingPipe] = [
+            local.LocalPipe(context.stop),
+            cast("OpensshPipe", None),
+            cast("SshPipe", None),
+        ]
         fetching: list[Fetching] = [git.Git(options, context), oci.Oci(options, context)]
         trusting: list[Trusting] = [git.Git(options, context), oci.Oci(options, context)]
         del fetching, trusting
