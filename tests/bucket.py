@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
-from tests.servers import free_port, running
+from tests.ports import free_port
+from tests.servers import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

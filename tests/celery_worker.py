@@ -7,14 +7,16 @@ import json
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from tests.rabbitmq import RabbitMQ
 
 HELD = b"what the store has"
 
@@ -46,12 +48,17 @@ def started(clients: Path, options: Mapping[str, Any], **more: Any) -> Iterator[
 
 
 @contextmanager
-def served(folder: Path, site: str, said: Mapping[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the worker of a site, whose file says this, in a folder of its own for the time of the block."""
+def served(
+    folder: Path, site: str, said: Mapping[str, Any], broker: RabbitMQ | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the worker of a site, whose file says this, in a folder of its own for the time of the block.
+
+    With the broker, it is at work when the block begins: a command gives a site up where nobody answers for a while.
+    """
     folder.mkdir(exist_ok=True)
     file = folder / "worker.yaml"
     file.write_text(json.dumps({"version": 1, "site": site, "cache": {"folder": "cache"}, **said}))
-    with (folder / "worker.log").open("ab") as log:
+    with (folder / "worker.log").open("ab") as log, broker.hearing(site) if broker else nullcontext(int) as heard:
         worker = subprocess.Popen(
             [sys.executable, "-m", "reconciler", "worker", "--site", site, "--config", str(file)],
             stdin=subprocess.DEVNULL,
@@ -59,15 +66,25 @@ def served(folder: Path, site: str, said: Mapping[str, Any]) -> Iterator[subproc
             stderr=log,
             start_new_session=True,
         )
+        try:
+            if broker is not None:
+                until(lambda: heard() >= said.get("processes", 1), worker)
+        except BaseException:
+            _end(worker)
+            raise
     try:
         yield worker
     finally:
-        worker.terminate()
-        try:
-            worker.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
+        _end(worker)
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    worker.terminate()
+    try:
+        worker.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
 
 
 def log_of(clients: Path) -> Path:

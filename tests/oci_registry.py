@@ -22,7 +22,8 @@ import bcrypt
 
 from reconciler.formats import cosign, oci
 from tests.cosign_signer import payload
-from tests.servers import free_port, program, running
+from tests.ports import free_port
+from tests.servers import program, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

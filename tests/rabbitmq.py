@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from plugins.executor._celery.definitions import definitions  # noqa: TID251 - as rooms beside it have it
-from plugins.executor._celery.wire import Broker  # noqa: TID251
-from tests.servers import Authority, free_port
-from tests.waiting import until
+from plugins.executor._celery.wire import RESULTS, Broker, alive_of  # noqa: TID251
+from tests.ports import free_port
+from tests.servers import Authority
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 VHOST = "updoser"
 SITES = ("lyon", "paris")
@@ -89,6 +90,24 @@ class RabbitMQ:
         for bind in wanted["bindings"]:
             channel.queue_bind(bind["destination"], bind["source"], bind["routing_key"], arguments=bind["arguments"])
         connection.close()
+
+    @contextmanager
+    def hearing(self, site: str) -> Iterator[Callable[[], int]]:
+        """Give what tells how many processes of workers at a site said in the block that they live."""
+        connection = self.login()
+        channel, names = connection.channel(), set[str]()
+        queue = channel.queue_declare("", exclusive=True).queue
+        channel.queue_bind(queue, RESULTS, alive_of(site))
+
+        def heard() -> int:
+            while (message := channel.basic_get(queue, no_ack=True)) is not None:
+                names.add(json.loads(message.body)["worker"])
+            return len(names)
+
+        try:
+            yield heard
+        finally:
+            connection.close()
 
     def definitions(self) -> dict[str, Any]:
         """Give what it has for its sites, as `updoser broker` prints it."""
@@ -237,7 +256,7 @@ def _end(process: subprocess.Popen[bytes] | None) -> None:
         return
     assert process.stdin is not None
     process.stdin.close()
-    process.wait(60)
+    process.wait(PATIENCE)
 
 
 @contextmanager

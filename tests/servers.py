@@ -14,18 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from tests.ports import free_port
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from email.message import Message
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """Give a port that nobody listens on at this moment."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(host: str, port: int, process: subprocess.Popen[Any] | None = None, log: Path | None = None) -> None:

@@ -22,7 +22,8 @@ import pytest
 
 from reconciler.model.secret import SecretRef
 from reconciler.plugins.transport import openssh, ssh
-from tests.servers import free_port, wait_for
+from tests.ports import free_port
+from tests.servers import wait_for
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:

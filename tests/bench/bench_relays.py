@@ -32,7 +32,7 @@ from measure import ROOT, run, table
 sys.path.insert(0, str(ROOT))
 
 from reconciler.worker.setup import SPEAK
-from tests.servers import free_port
+from tests.ports import free_port
 from tests.sshd import sshd_fleet, sudo_user
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pytest
 from reconciler.errors import ClientError
 from reconciler.model.deploy import FromRelay
 from tests.machine import MORE_SHELLS, SHELLS, Machine, patched, raw, step
+from tests.ports import free_port
 from tests.relay_server import RelayServer, relay_server
-from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,9 +24,9 @@ from reconciler.worker.setup import SPEAK
 from tests.celery_worker import served
 from tests.fleet import Fleet
 from tests.integration.test_relays import LARGE, again, remarks, site, whole
+from tests.ports import free_port
 from tests.rabbitmq import CONTROLLER, RabbitMQ
 from tests.relay_server import relay_server
-from tests.servers import free_port
 from tests.sshd import SshFleet, sshd_fleet
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Demo:
             "processes": 2,
             "station": broker.station("lyon"),
         }
-        self.stack.enter_context(served(self.folder / "site", "lyon", said))
+        self.stack.enter_context(served(self.folder / "site", "lyon", said, broker))
 
 
 _NO_WAY = {"type": "local", "shell": "a-shell-that-is-not-there"}
@@ -257,7 +257,7 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[s
             "station": broker.station("lyon"),
         }
         executor = {"type": "celery", **broker.options(CONTROLLER)}
-        with served(tmp_path / "site", "lyon", said):
+        with served(tmp_path / "site", "lyon", said, broker):
             yield {"sites": {"lyon": {"groups": ["all"], "executor": executor}}}
 
 

@@ -23,7 +23,8 @@ from reconciler.errors import BusyError, ClientError
 from reconciler.model.relay import HoldOrder, ServeOrder
 from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import MORE_SHELLS
-from tests.servers import free_port, nginx
+from tests.ports import free_port
+from tests.servers import nginx
 from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:

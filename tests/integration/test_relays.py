@@ -14,8 +14,9 @@ import yaml
 from reconciler.client.session import client_script, script_digest
 from reconciler.formats.size import size_text
 from tests.fleet import CATALOG, ONE_WAVE, Fleet
+from tests.ports import free_port
 from tests.relay_server import relay_server
-from tests.servers import free_port, nginx, requests
+from tests.servers import nginx, requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

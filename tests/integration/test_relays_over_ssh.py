@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.client.session import client_script
 from tests.fleet import ONE_WAVE, Fleet
-from tests.servers import free_port
+from tests.ports import free_port
 from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:

@@ -78,7 +78,7 @@ def worker_at(site: str, broker: RabbitMQ, fleet: Fleet, **more: Any) -> Iterato
         "processes": 2,
         "station": broker.station(site),
     }
-    with served(fleet.folder / f"at-{site}", site, said | more) as worker:
+    with served(fleet.folder / f"at-{site}", site, said | more, broker) as worker:
         yield worker
 
 

@@ -14,7 +14,8 @@ from reconciler.model.network import Proxy
 from reconciler.model.secret import SecretRef
 from tests.fakes import fake_context, make_plugin
 from tests.fleet import Fleet
-from tests.servers import Authority, Socks4, free_port, logged, microsocks, squid
+from tests.ports import free_port
+from tests.servers import Authority, Socks4, logged, microsocks, squid
 from tests.sshd import MODULES, OTHER_KEY, by_both, make_key
 
 if TYPE_CHECKING:
