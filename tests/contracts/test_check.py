@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from reconciler import programs
 from reconciler.contracts import Check, CheckResult, Subject
 from reconciler.plugins.check import command
 from tests.fakes import fake_context, make_plugin
-from tests.waiting import until
+from tests.waiting import PATIENCE, late_once, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,9 @@ def program(tmp_path: Path, code: str, **options: Any) -> Check:
     return a_command(tmp_path, [sys.executable, "-c", code], **options)
 
 
-def ask(check: Check, *, timeout: float = 30.0, stop: Event | None = None, subject: Subject = SUBJECT) -> CheckResult:
+def ask(
+    check: Check, *, timeout: float = PATIENCE, stop: Event | None = None, subject: Subject = SUBJECT
+) -> CheckResult:
     return check.on_server(subject, timeout=timeout, stop=stop or Event())
 
 
@@ -172,14 +175,17 @@ def test_of_what_is_printed_only_the_end_is_kept(tmp_path: Path, monkeypatch: py
     assert ask(a_command(tmp_path, "printf abcdefghijklmnopqrst")).message == "klmnopqrst"
 
 
-def test_what_a_command_started_ends_with_it_when_its_time_is_over(tmp_path: Path) -> None:
-    ask(a_command(tmp_path, "sleep 61 & echo $! > child; wait"), timeout=0.5)
+def test_what_a_command_started_ends_with_it_when_its_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late_once((tmp_path / "child").exists, monkeypatch, programs)
+    ask(a_command(tmp_path, "sleep 61 & echo $! > new; mv new child; wait"), timeout=0.5)
     child = int((tmp_path / "child").read_text())
     until(lambda: not alive(child))
 
 
 def test_a_command_that_leaves_something_running_is_over_when_it_is(tmp_path: Path) -> None:
-    finding = ask(a_command(tmp_path, "echo $$ > group; sleep 60 & echo fine"), timeout=30)
+    finding = ask(a_command(tmp_path, "echo $$ > group; sleep 60 & echo fine"))
     os.killpg(int((tmp_path / "group").read_text()), 9)
     assert finding == CheckResult(good=True, message="fine")
 
