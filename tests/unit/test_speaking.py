@@ -9,6 +9,7 @@ import select
 import time
 from contextlib import contextmanager
 from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -103,6 +104,8 @@ class Bench:
             held.unlink()
         self.hang_up()
         self.ended()
+        # A number that is closed is given to the next file, and whoever listens there would read from that.
+        until(lambda: not any(thread.name == "listener" for thread in enumerate_threads()))
         for number in self._ends:
             os.close(number)
 
