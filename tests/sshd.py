@@ -27,7 +27,7 @@ from tests.servers import wait_for
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 HANGS, DIES, NOISY, OTHER_KEY = "127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.4"
 MODULES = {"ssh": ssh, "openssh": openssh}
@@ -111,11 +111,13 @@ def sshd_fleet(
     authorized: str = "",
     settings: str = "",
     authority: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[SshFleet]:
     """Run an sshd for the time of the block; `user` may log in (by default the one who runs the tests).
 
     `authorized` are further public keys that are let in; `settings` are lines of its configuration that replace others.
-    An `authority` signs its host key for all addresses but the last one, and lets in whom it signs.
+    An `authority` signs its host key for all addresses but the last one, and lets in whom it signs. `environment` are
+    variables of its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
@@ -141,7 +143,10 @@ def sshd_fleet(
     _give(folder / "clients", user)
     main = _config(allowed, list(host_keys.values()), "0.0.0.0", port, settings) + _BEHAVIOURS
     stranger = _config(allowed, [other], OTHER_KEY, other_port)
-    with _daemon(folder / "main", main, "127.0.0.1", port), _daemon(folder / "other", stranger, OTHER_KEY, other_port):
+    with (
+        _daemon(folder / "main", main, "127.0.0.1", port, environment),
+        _daemon(folder / "other", stranger, OTHER_KEY, other_port),
+    ):
         yield fleet
 
 
@@ -178,7 +183,9 @@ def _config(allowed: Path, keys: list[Path], address: str, port: int, settings: 
 
 
 @contextmanager
-def _daemon(folder: Path, config: str, address: str, port: int) -> Iterator[None]:
+def _daemon(
+    folder: Path, config: str, address: str, port: int, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
     folder.mkdir(exist_ok=True)
     (folder / "sshd_config").write_text(config, encoding="utf-8")
     if os.getuid() == 0:
@@ -187,7 +194,10 @@ def _daemon(folder: Path, config: str, address: str, port: int) -> Iterator[None
     program = shutil.which("sshd")
     assert program is not None
     process = subprocess.Popen(
-        [program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log, stdin=subprocess.DEVNULL
+        [program, "-D", "-e", "-f", str(folder / "sshd_config")],
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **(environment or {})},
     )
     try:
         wait_for(address, port, process, folder / "log")

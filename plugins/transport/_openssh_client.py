@@ -137,6 +137,8 @@ class Openssh:
                 config=self._config,
                 own_way=way is None,
                 timeout=seconds_of(self._options, "connect_timeout"),
+                ticket=bool(self._options.get("gssapi")),
+                keys="keys" in self._options,
             ),
             env=self._environment(),
             timeout=self._connect_timeout * LOGINS,

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import PluginError, TransportError
 from reconciler.formats.duration import parse_duration
 
+from ._openssh_ticket import LOGGED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
     from reconciler.model.network import AnyFamily
 
 _ALIVE_TRIES = 3
-_STRICT = """\
+_STRICT = f"""\
 # Made by updoser for one run. The first word on a matter counts.
-IgnoreUnknown GSSAPI*,KnownHostsCommand,UpdateHostKeys,EnableEscapeCommandline
+IgnoreUnknown GSSAPI*,KnownHostsCommand,UpdateHostKeys,EnableEscapeCommandline,LogVerbose
 BatchMode yes
 PasswordAuthentication no
 KbdInteractiveAuthentication no
@@ -46,6 +48,7 @@ ControlMaster no
 ControlPath none
 ConnectionAttempts 1
 LogLevel INFO
+LogVerbose {LOGGED}
 """
 _FAST = """\
 Match all

@@ -1,4 +1,4 @@
-"""What the openssh transport needs of this machine, for the doctor: the program, certificates, and an agent."""
+"""What the openssh transport needs of this machine, for the doctor: the program, certificates, tickets, an agent."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from reconciler.formats.ssh_certificate import read_certificate
 from reconciler.programs import Ending, last_lines, read_program
 
 from ._openssh_master import NOT_THERE
+from ._openssh_ticket import GET_TICKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +39,9 @@ def examined(options: Mapping[str, Any], path: Callable[[str], Path], context: C
     found = [_program(options["program"], context)]
     found += [_certificate(file, context.clock()) for file in (*named, *(file for file in beside if file.exists()))]
     found += _authorities(path(options["known_hosts"]))
-    if not keys and options.get("agent", True) and "config" not in options and not context.environ.get(_SOCKET):
+    if options.get("gssapi"):
+        found.append(_ticket(context, alone=not keys))
+    elif not keys and options.get("agent", True) and "config" not in options and not context.environ.get(_SOCKET):
         said = "no keys are named, and there is no agent (SSH_AUTH_SOCK isn't set): only keys in ~/.ssh are tried"
         found.append(Finding("ssh agent", "warn", said, fix="name `keys` in the transport, or start an agent"))
     return found
@@ -79,6 +82,23 @@ def _certificate(file: Path, now: datetime) -> Finding:
         return Finding(what, "fail", f"{shown}: it {why}", fix=_WANTED)
     until = f"until {certificate.ends:%Y-%m-%d %H:%M} UTC" if certificate.ends else "for ever"
     return Finding(what, "ok", f"{shown}, {until}")
+
+
+def _ticket(context: Context, *, alone: bool) -> Finding:
+    """Ask whether there is a ticket that counts; without one only keys are left, if there are any."""
+    what = "Kerberos"
+    ended = read_program(
+        ["klist", "-s"], context.base, context.environment(), timeout=_PATIENCE, limit=_MAX_SAID, stop=context.stop
+    )
+    if ended.ending is not Ending.EXITED:
+        said = "whether there is a ticket can't be told: klist " + (ended.why or "gives no answer")
+        return Finding(
+            what, "warn", said, fix="install Kerberos' programs (Debian: krb5-user, Red Hat: krb5-workstation)"
+        )
+    if ended.status:
+        said = "this user has no ticket, or it has ended: with `gssapi` nobody is let in without one"
+        return Finding(what, "fail" if alone else "warn", said, fix=GET_TICKET)
+    return Finding(what, "ok", "this user has a ticket")
 
 
 def _authorities(known_hosts: Path) -> Iterator[Finding]:

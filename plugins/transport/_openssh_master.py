@@ -33,6 +33,8 @@ _FAREWELL = 2.0
 _ANSWER = 10.0
 """Seconds for an ssh to answer on its socket, where it needn't ask the host."""
 NOT_THERE = "install OpenSSH's client (Debian: openssh-client, Red Hat: openssh-clients), or name its `program`"
+_SLOW_KEY = "an agent, or a key on hardware, may wait for somebody"
+_SLOW_TICKET = f"the realm's KDC may not answer: see whether kinit does; or {_SLOW_KEY}"
 _PROHIBITED = "administratively prohibited"
 
 
@@ -171,6 +173,6 @@ def _connected(start: Start, place: Path, log: Path) -> None:
         raise TransportError(f"the login at {name} was given up: the run was interrupted", reason="silent")
     if ended.ending is not Ending.EXITED:
         said = f"{name} didn't let us in within {start.timeout:g} s"
-        raise TransportError(said, hint="an agent, or a key on hardware, may wait for somebody", reason="silent")
+        raise TransportError(said, hint=_SLOW_TICKET if start.asked.ticket else _SLOW_KEY, reason="silent")
     if ended.status:
         raise trouble(start.asked, _lines(log) or ended.errors.decode("utf-8", "replace").splitlines())

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.errors import AuthenticationError, HostKeyError, HungUpError, TransportError, printable
+
+from ._openssh_ticket import hint as ticket_hint
+from ._openssh_ticket import parted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +58,7 @@ class Asked:
     """What ssh was to do: the host as known_hosts names it, where its key should stand, and the user's file if any.
 
     `scan` is the command that shows the host's keys. `own_way`: ssh connects by itself, as its configuration says.
+    `ticket`: it was to log in by a ticket of Kerberos, and `keys`: by keys that are named, too.
     """
 
     name: str
@@ -62,12 +67,14 @@ class Asked:
     config: str = ""
     own_way: bool = False
     timeout: int = 0
+    ticket: bool = False
+    keys: bool = False
 
 
 def trouble(asked: Asked, lines: Sequence[str]) -> TransportError:
     """Say why ssh reached nobody, by the lines of its log."""
-    lines = [line for line in (line.strip() for line in lines) if line]
-    for kind in (_host_key, _login, _on_the_way, _no_greeting):
+    lines, tickets = parted(lines)
+    for kind in (_host_key, partial(_login, tickets), _on_the_way, _no_greeting):
         error = kind(asked, lines)
         if error is not None:
             return error
@@ -76,7 +83,7 @@ def trouble(asked: Asked, lines: Sequence[str]) -> TransportError:
 
 def farewell(lines: Sequence[str]) -> str:
     """Give what ssh said last before a connection ended, or nothing."""
-    return _last([line for line in lines if line.strip()], nothing="")
+    return _last(parted(lines)[0], nothing="")
 
 
 def _host_key(asked: Asked, lines: Sequence[str]) -> TransportError | None:
@@ -103,11 +110,15 @@ def _host_key(asked: Asked, lines: Sequence[str]) -> TransportError | None:
     return None
 
 
-def _login(asked: Asked, lines: Sequence[str]) -> TransportError | None:
+def _login(tickets: Sequence[str], asked: Asked, lines: Sequence[str]) -> TransportError | None:
     left_out = "".join(f"; {_shown(line)}" for line in dict.fromkeys(filter(_LEFT_OUT.match, lines)))
     if found := _first(_DENIED, lines):
         wanted = f"; the host accepts {found[2]}" if found[2] else ""
-        return AuthenticationError(f"user {found[1]} isn't let in{wanted}{left_out}", hint=_TO_AGENT)
+        kerberos = "".join(f"; Kerberos: {_shown(words)}" for words in tickets)
+        hints = [ticket_hint(tickets, found[2] or "")] if asked.ticket or tickets else []
+        hints += [_TO_AGENT] if asked.keys or not asked.ticket else []
+        said = f"user {found[1]} isn't let in{wanted}{kerberos}{left_out}"
+        return AuthenticationError(said, hint="; or ".join(hints))
     found = _first(_FAREWELL, lines)
     if found and "authentication failures" in found[1]:
         return AuthenticationError(

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from reconciler.formats.ssh_certificate import read_certificate
 from reconciler.plugins.transport._openssh_config import arguments, written
 from reconciler.plugins.transport._openssh_mux import MuxError, MuxSocket, SilentError
 from reconciler.plugins.transport._openssh_options import OPTIONS
-from reconciler.plugins.transport._openssh_said import Asked, trouble
+from reconciler.plugins.transport._openssh_said import Asked, farewell, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,6 +178,48 @@ def test_what_ssh_logs_is_an_error_with_its_reason(said: str) -> None:
     assert (type(error), error.reason) == (kind, reason)
     with pytest.raises(TransportError, match=words):
         raise error
+
+
+TICKETED = Asked(name="h", known_hosts="/k", scan="ssh-keyscan h", ticket=True)
+DENIED = "joe@h: Permission denied (gssapi-with-mic)."
+FAILED = "debug1: gss-genr.c:ssh_gssapi_error():277 (pid=7): "
+
+
+@pytest.mark.parametrize(
+    ("said", "words", "hint"),
+    [
+        (f"{FAILED}No credentials\nNo Kerberos credentials available\n\n\n" * 2, "No Kerberos credentials", "get a "),
+        (f"{FAILED}Unspecified\nTicket expired\n\n", "Ticket expired", "get a ticket"),
+        (
+            f"{FAILED}x\nServer host/h@R not found in Kerberos database\n\n",
+            "Server host/h@R not",
+            "reach the client by",
+        ),
+        (f"{FAILED}x\nCannot contact any KDC for realm 'R'\n\n", "Cannot contact any KDC", "see that the realm's KDC"),
+        (f"{FAILED}x\nClock skew too great\n\n", "Clock skew too great", "set the clocks"),
+        (f"{FAILED}Something new\n\n", "Something new", "get a ticket"),
+    ],
+)
+def test_what_kerberos_says_in_the_log_is_told_once_with_what_to_do(said: str, words: str, hint: str) -> None:
+    error = trouble(TICKETED, [*said.splitlines(), DENIED])
+    assert type(error) is AuthenticationError
+    assert error.message.count(f"; Kerberos: {words}") == 1
+    assert error.hint.startswith(hint)
+    assert "ssh-add" not in error.hint
+
+
+def test_where_tickets_are_not_the_only_way_in_the_others_are_named_too() -> None:
+    log = [f"{FAILED}x", "Ticket expired", "", DENIED]
+    for asked in (replace(TICKETED, keys=True), ASKED):
+        error = trouble(asked, log)
+        assert "kinit" in error.hint
+        assert "ssh-add" in error.hint
+    assert "kinit" not in trouble(ASKED, [DENIED]).hint
+
+
+def test_a_ticket_of_long_ago_is_not_why_a_connection_breaks() -> None:
+    assert farewell([f"{FAILED}x", "Ticket expired", ""]) == ""
+    assert farewell([f"{FAILED}x", "Ticket expired", "", "Timeout, server h not responding."]).startswith("Timeout")
 
 
 @given(st.lists(st.text(max_size=80), max_size=5))
