@@ -86,9 +86,9 @@ class SshFleet:
         return {"name": address, "address": address, "install_root": str(self.install_root(address)), **port, **more}
 
 
-def sign_key(authority: Path, key: Path, *names: str, host: bool = False, valid: str = "") -> Path:
+def sign_key(authority: Path, key: Path, *names: str, host: bool = False, valid: str = "", algorithm: str = "") -> Path:
     """Have an authority sign a key for some names; give the certificate, which lies beside the key."""
-    more = [*(["-h"] if host else []), *(["-V", valid] if valid else [])]
+    more = [*(["-h"] if host else []), *(["-V", valid] if valid else []), *(["-t", algorithm] if algorithm else [])]
     command = ["ssh-keygen", "-q", "-s", str(authority), "-I", "test", *more, "-n", ",".join(names), f"{key}.pub"]
     subprocess.run(command, check=True, capture_output=True)
     return Path(f"{key}-cert.pub")
@@ -111,13 +111,14 @@ def sshd_fleet(
     authorized: str = "",
     settings: str = "",
     authority: Path | None = None,
+    algorithm: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[SshFleet]:
     """Run an sshd for the time of the block; `user` may log in (by default the one who runs the tests).
 
     `authorized` are further public keys that are let in; `settings` are lines of its configuration that replace others.
-    An `authority` signs its host key for all addresses but the last one, and lets in whom it signs. `environment` are
-    variables of its own.
+    An `authority` signs its host key for all addresses but the last one, and lets in whom it signs; it signs
+    by an `algorithm`, or else by that of its key. `environment` are variables of its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
@@ -126,7 +127,7 @@ def sshd_fleet(
     host_keys = {kind: make_key(folder / f"host_{kind}", kind) for kind in ("ed25519", "ecdsa", "rsa")}
     other = make_key(folder / "host_other")
     if authority is not None:
-        certificate = sign_key(authority, host_keys["ed25519"], *addresses[:-1], host=True)
+        certificate = sign_key(authority, host_keys["ed25519"], *addresses[:-1], host=True, algorithm=algorithm)
         settings += f"HostCertificate {certificate}\nTrustedUserCAKeys {authority}.pub\n"
     allowed = folder / "authorized_keys"
     allowed.write_text(Path(f"{key}.pub").read_text() + authorized)

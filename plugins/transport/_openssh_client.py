@@ -23,6 +23,7 @@ from ._openssh_master import Master, Start
 from ._openssh_pipe import OpensshPipe
 from ._openssh_plain import plain
 from ._openssh_said import Asked
+from ._openssh_version import NEW, version_of
 from ._ssh_options import LOGINS
 
 if TYPE_CHECKING:
@@ -47,11 +48,12 @@ class Openssh:
         become = options.get("become")
         self._become = Become(become["method"], become["command"]) if become is not None else None
         self._connect_timeout = parse_duration(options["connect_timeout"]).total_seconds()
-        self._config_text = written(options, self._path)
+        written(options, self._path)  # what can't be told is refused now
         self._known_hosts = str(self._path(options["known_hosts"]))
         self._config = str(self._path(options["config"])) if "config" in options else ""
         self._lock = Lock()
         self._folder: PrivateFolder | None = None
+        self._version = NEW
         self._env: Mapping[str, str] | None = None
         self._jump = self._jump_over(options["jump"]) if options.get("jump") else None
 
@@ -139,6 +141,8 @@ class Openssh:
                 timeout=seconds_of(self._options, "connect_timeout"),
                 ticket=bool(self._options.get("gssapi")),
                 keys="keys" in self._options,
+                made=str(folder.config),
+                ssh=self._version.said,
             ),
             env=self._environment(),
             timeout=self._connect_timeout * LOGINS,
@@ -150,7 +154,8 @@ class Openssh:
     def _private(self) -> PrivateFolder:
         with self._lock:
             if self._folder is None or not self._folder.usable:
-                self._folder = PrivateFolder(self._config_text)
+                self._version = version_of(self._options["program"], self._context)
+                self._folder = PrivateFolder(written(self._options, self._path, self._version))
             return self._folder
 
     def _environment(self) -> Mapping[str, str]:

@@ -15,12 +15,15 @@ from reconciler.errors import PluginError, TransportError
 from reconciler.formats.duration import parse_duration
 
 from ._openssh_ticket import LOGGED
+from ._openssh_version import NEW, PREFERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from reconciler.model.network import AnyFamily
+
+    from ._openssh_version import Version
 
 _ALIVE_TRIES = 3
 _STRICT = f"""\
@@ -50,19 +53,16 @@ ConnectionAttempts 1
 LogLevel INFO
 LogVerbose {LOGGED}
 """
-_FAST = """\
-Match all
-KexAlgorithms -sntrup761x25519-sha512*
-Ciphers ^aes128-gcm@openssh.com,aes256-gcm@openssh.com
-"""
+_FAST = "Match all\nKexAlgorithms -sntrup761x25519-sha512*\n"
 """What counts where the user's file says nothing of it. sntrup761 takes six times the CPU of all else in a login; an
 ssh that has ML-KEM (9.9 and later) agrees on keys with that, which holds against quantum computers as well."""
+_FAST_CIPHERS = "Ciphers ^aes128-gcm@openssh.com,aes256-gcm@openssh.com\n"
 _HOST = re.compile(r"[A-Za-z0-9_.:][A-Za-z0-9_.:-]*(%[A-Za-z0-9_.-]+)?")
 _USER = re.compile(r"[^\s\x00-\x20\x7f'\"`;&<>|(){}$\\-][^\s\x00-\x20\x7f'\"`;&<>|(){}$]*(?<!\\)\$?")
 
 
-def written(options: Mapping[str, Any], path_of: Callable[[str], Path]) -> str:
-    """Give the configuration for some options; `path_of` gives the file that a text means.
+def written(options: Mapping[str, Any], path_of: Callable[[str], Path], version: Version = NEW) -> str:
+    """Give the configuration for some options and an ssh; `path_of` gives the file that a text means.
 
     Raises:
         PluginError: a path can't stand in a configuration.
@@ -90,7 +90,8 @@ def written(options: Mapping[str, Any], path_of: Callable[[str], Path]) -> str:
     ]
     if "config" in options:
         lines.append(f"Include {_quoted(str(path_of(options['config'])), _UNFIT | _GLOBS)}")
-    return _STRICT + "".join(f"{line}\n" for line in lines) + _FAST
+    fast = _FAST if version.before(PREFERS) else _FAST + _FAST_CIPHERS
+    return _STRICT + "".join(f"{line}\n" for line in lines) + fast
 
 
 def seconds_of(options: Mapping[str, Any], name: str) -> int:

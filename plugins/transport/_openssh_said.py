@@ -15,6 +15,7 @@ from reconciler.errors import AuthenticationError, HostKeyError, HungUpError, Tr
 
 from ._openssh_ticket import hint as ticket_hint
 from ._openssh_ticket import parted
+from ._openssh_version import OLDEST, SHA1
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _LONGEST = 300
 _LEFT_OUT = re.compile(r"(Load key .*|no such identity: .*|sign_and_send_pubkey: .*|Certificate invalid: .*)")
 """Lines that say why something wasn't tried, or wasn't believed."""
+_NOT_BELIEVED = ("Certificate invalid", "Certificate signed with disallowed algorithm")
 _UNKNOWN = re.compile(r"No (\S+) host key is known for (\S+) and ")
 _CHANGED = re.compile(r"Host key for (\S+) has changed and ")
 _OFFENDING = re.compile(r"Offending \S+ key in (.+:\d+)$")
@@ -38,6 +40,11 @@ _NO_GREETING = re.compile(
     r"(ssh|kex)_exchange_identification: .*[Cc]onnection (closed|reset) by |Connection reset by UNKNOWN port "
 )
 _OVER_PROXY = re.compile(r"Connection (closed|reset) by UNKNOWN port ")
+_TERMINATING = re.compile(r"/.+: terminating, \d+ bad configuration options?$")
+_COMMAND_LINE = re.compile(r"command-line:? line \d+: ")
+_NO_OPTION = re.compile(r"\S*(?:unknown|invalid|illegal) option -- .")
+_BAD_LINE = re.compile(r"(/.+?|command-line):? line (\d+): (.*)$")
+_UNKNOWN_WORD = re.compile(r"Bad configuration option: (\S+)")
 _REASONS: dict[str, Reason] = {
     "Connection refused": "refused",
     "Connection timed out": "silent",
@@ -58,7 +65,8 @@ class Asked:
     """What ssh was to do: the host as known_hosts names it, where its key should stand, and the user's file if any.
 
     `scan` is the command that shows the host's keys. `own_way`: ssh connects by itself, as its configuration says.
-    `ticket`: it was to log in by a ticket of Kerberos, and `keys`: by keys that are named, too.
+    `ticket`: it was to log in by a ticket of Kerberos, and `keys`: by keys that are named, too. `made` is the file of
+    what it was told for this run, and `ssh` says which one it is.
     """
 
     name: str
@@ -69,12 +77,14 @@ class Asked:
     timeout: int = 0
     ticket: bool = False
     keys: bool = False
+    made: str = ""
+    ssh: str = ""
 
 
 def trouble(asked: Asked, lines: Sequence[str]) -> TransportError:
     """Say why ssh reached nobody, by the lines of its log."""
     lines, tickets = parted(lines)
-    for kind in (_host_key, partial(_login, tickets), _on_the_way, _no_greeting):
+    for kind in (_host_key, partial(_login, tickets), _on_the_way, _no_greeting, _not_understood):
         error = kind(asked, lines)
         if error is not None:
             return error
@@ -87,7 +97,8 @@ def farewell(lines: Sequence[str]) -> str:
 
 
 def _host_key(asked: Asked, lines: Sequence[str]) -> TransportError | None:
-    invalid = "".join(f"; {_shown(line)}" for line in lines if line.startswith("Certificate invalid"))
+    invalid = "".join(f"; {_shown(line)}" for line in lines if line.startswith(_NOT_BELIEVED))
+    by_sha1 = any(line.startswith(_NOT_BELIEVED[1]) for line in lines)
     if found := _first(_REVOKED, lines):
         return HostKeyError(f"the key of {found[2]} ({found[1]}) is revoked by {asked.known_hosts}")
     if found := _first(_CHANGED, lines):
@@ -102,11 +113,15 @@ def _host_key(asked: Asked, lines: Sequence[str]) -> TransportError | None:
         signed = _SIGNED if found[1].endswith("-CERT") else ""
         return HostKeyError(
             f"the key of {found[2]} ({found[1]}) is unknown to {asked.known_hosts}{invalid}{signed}",
-            hint=f"compare what `{asked.scan} | ssh-keygen -lf -` shows with the host's own fingerprint, then: "
+            hint=SHA1
+            if by_sha1
+            else f"compare what `{asked.scan} | ssh-keygen -lf -` shows with the host's own fingerprint, then: "
             f"{asked.scan} >> {asked.known_hosts}",
         )
     if any(line.startswith("Host key verification failed") for line in lines):
-        return HostKeyError(f"the key of {asked.name} isn't trusted: {_last(lines[:-1])}{invalid}")
+        said = _last(lines[:-1])
+        more = invalid.replace(f"; {said}", "")
+        return HostKeyError(f"the key of {asked.name} isn't trusted: {said}{more}", hint=SHA1 if by_sha1 else "")
     return None
 
 
@@ -151,6 +166,27 @@ def _no_greeting(asked: Asked, lines: Sequence[str]) -> TransportError | None:
     if _first(_NO_GREETING, lines):
         return HungUpError(f"{asked.name} hung up before it greeted", hint=_CROWDED)
     return None
+
+
+def _not_understood(asked: Asked, lines: Sequence[str]) -> TransportError | None:
+    """Say what of its configuration ssh doesn't take: of ours, as one that is too old, or of the user's."""
+    if not any(_first(pattern, lines) for pattern in (_TERMINATING, _COMMAND_LINE, _NO_OPTION)):
+        return None
+    found = _first(_BAD_LINE, lines)
+    if found and asked.config and found[1] not in {asked.made, "command-line"}:
+        unknown = _UNKNOWN_WORD.match(found[3])
+        passes = f", or write `IgnoreUnknown {_shown(unknown[1])}` before it" if unknown else ""
+        return TransportError(
+            f"ssh doesn't take {_shown(found[1])}, line {found[2]}: {_shown(found[3])}",
+            hint=f"mend that line{passes}; `ssh -G -F {asked.config} HOST` says whether ssh takes it",
+            reason="other",
+        )
+    said = found[3] if found else lines[0]
+    return TransportError(
+        f"{_shown(asked.ssh) or 'ssh'} doesn't understand what it is told: {_shown(said)}",
+        hint=f"have OpenSSH {OLDEST[0]}.{OLDEST[1]} or later on this machine, or name one as `program`",
+        reason="other",
+    )
 
 
 def _first(pattern: re.Pattern[str], lines: Sequence[str]) -> re.Match[str] | None:

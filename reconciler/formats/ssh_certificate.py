@@ -1,4 +1,4 @@
-"""OpenSSH's certificates, as far as it matters whether one can be used: for whom it is, and until when.
+"""OpenSSH's certificates, as far as it matters whether one can be used: for whom, until when, and how it is signed.
 
 A line is `TYPE BASE64 [COMMENT]`. What is encoded are fields, each with its length before it: the type, a nonce, the
 public key in as many fields as its kind has, then what an authority says of it.
@@ -35,7 +35,7 @@ _LATEST = 253402300799
 class Certificate:
     """What an authority says of a key: for users or hosts of these names, from `begins` on, until `ends` (None: ever).
 
-    No names mean all of them, for a user; `key_id` is what logs show.
+    No names mean all of them, for a user; `key_id` is what logs show. `signed_by` is the algorithm of the signature.
     """
 
     kind: Literal["user", "host"]
@@ -43,6 +43,7 @@ class Certificate:
     names: tuple[str, ...]
     begins: datetime
     ends: datetime | None
+    signed_by: str
 
     def why_not(self, now: datetime) -> str:
         """Say why it doesn't count now; empty where it does."""
@@ -80,6 +81,10 @@ def _read(data: bytes, name: str) -> Certificate:
     begins, ends = struct.unpack_from(">QQ", rest)
     if number not in _KINDS:
         raise ValueError("it is neither for users nor for hosts")
+    rest = rest[16:]
+    for _each in range(4):  # critical options, extensions, what is reserved, and the authority's key
+        _skipped, rest = _field(rest)
+    signature, _nothing = _field(rest)
     names = []
     while listed:
         one, listed = _field(listed)
@@ -90,6 +95,7 @@ def _read(data: bytes, name: str) -> Certificate:
         names=tuple(names),
         begins=datetime.fromtimestamp(min(begins, _LATEST), UTC),
         ends=None if ends >= _LATEST else datetime.fromtimestamp(ends, UTC),
+        signed_by=_field(signature)[0].decode(),
     )
 
 

@@ -25,6 +25,7 @@ from reconciler.plugins.transport._openssh_config import written
 from reconciler.worker.setup import SPEAK
 from tests.fakes import fake_context, make_plugin
 from tests.fleet import ROOT, Fleet
+from tests.old_ssh import old_ssh
 from tests.sshd import OTHER_KEY, make_key, sign_key, sshd_fleet
 from tests.waiting import until
 
@@ -249,7 +250,7 @@ def test_ssh_understands_all_that_options_can_say_and_a_config_changes_nothing_o
 def recorded(folder: Path) -> tuple[Path, Path]:
     """Give a program that writes down how it is called and is ssh then, and the file for that."""
     program, calls = folder / "my-ssh", folder / "calls"
-    program.write_text(f'#!/bin/sh\necho "$@" >>{calls}\nexec ssh "$@"\n')
+    program.write_text(f'#!/bin/sh\n[ "$1" = -V ] || echo "$@" >>{calls}\nexec ssh "$@"\n')
     program.chmod(0o755)
     return program, calls
 
@@ -383,6 +384,76 @@ def test_a_client_that_is_silent_is_given_up_soon_once_the_run_is_to_end(
             session._pipe.run("cat; sleep 600", feed(), timeout=600)
     with pytest.raises(TransportError, match="the login at .* was given up"), transport.connect(client):
         pass
+
+
+# --- ssh of another version, or of its own mind ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [(8, 0), (8, 4), (9, 1)])
+def test_an_older_ssh_is_told_only_what_it_understands(
+    ssh_fleet: SshFleet, tmp_path: Path, number: tuple[int, int]
+) -> None:
+    fleet = fleet_of(ssh_fleet, tmp_path, 2, program=str(old_ssh(tmp_path, *number)))
+    done = fleet.apply()
+    assert (done.code, "2 clients changed" in done.out) == (0, True), done.out + done.err
+    seen = fleet.run("doctor", "-v")
+    assert f"ssh of group all ok OpenSSH_{number[0]}.{number[1]}p1" in " ".join(seen.out.split())
+
+
+def test_an_ssh_that_does_not_understand_what_it_is_told_is_named_with_its_words(
+    ssh_fleet: SshFleet, tmp_path: Path
+) -> None:
+    program = old_ssh(tmp_path, 8, 0, said="OpenSSH_9.9p1, of somebody")
+    fleet = fleet_of(ssh_fleet, tmp_path, 1, program=str(program))
+    done = fleet.apply()
+    words = (
+        "OpenSSH_9.9p1, of somebody doesn't understand what it is told: Bad SSH2 cipher spec '^aes128-gcm@openssh.com,"
+    )
+    assert done.code == 4
+    assert words[:90] in " ".join(done.out.split())
+    seen = fleet.run("doctor", "-v")
+    assert seen.code == 1
+    assert "fail OpenSSH_9.9p1, of somebody doesn't understand what it is told" in " ".join(seen.out.split())
+
+
+def test_a_line_of_a_config_that_ssh_does_not_take_is_named_with_its_file(
+    ssh_fleet: SshFleet, tmp_path: Path, look: Look
+) -> None:
+    config = tmp_path / "config"
+    (tmp_path / "more").write_text("User x\nWarpFactor 9\n")
+    config.write_text(f"Include {tmp_path}/more\n")
+    with pytest.raises(TransportError, match=r"ssh doesn't take .*/more, line 2: Bad config\S+ option: warp") as caught:
+        look(ssh_fleet, config=str(config))
+    assert "`IgnoreUnknown warpfactor` before it" in caught.value.hint
+    assert caught.value.reason == "other"
+    config.write_text("Port 99999\n")
+    with pytest.raises(TransportError, match="line 1: Bad port '99999'") as caught:
+        look(ssh_fleet, config=str(config))
+    assert "IgnoreUnknown" not in caught.value.hint
+
+
+def test_the_doctor_says_what_an_old_ssh_can_not_use_and_what_a_new_one_does_not_believe(
+    ssh_fleet: SshFleet, tmp_path: Path
+) -> None:
+    old, key = make_key(tmp_path / "old", "rsa"), make_key(tmp_path / "key")
+    sign_key(old, key, ssh_fleet.user, algorithm="ssh-rsa")
+    (tmp_path / "stick.pub").write_text("sk-ssh-ed25519@openssh.com AAAA test\n")
+    keys = [{"file": str(key)}, {"file": str(tmp_path / "stick.pub")}]
+    fleet = fleet_of(ssh_fleet, tmp_path, 1, program=str(old_ssh(tmp_path, 8, 1)), keys=keys)
+    text = " ".join(fleet.run("doctor", "-v").out.split())
+    assert "stick.pub is on hardware, which ssh knows from 8.2 on; this is OpenSSH_8.1p1" in text
+    assert f"key-cert.pub, for {ssh_fleet.user}: its signature is of SHA-1" in text
+    assert "ssh-keygen -t rsa-sha2-512 -s" in text
+
+
+def test_a_host_whose_certificate_is_signed_by_sha1_is_told_from_others_that_are_not_trusted(
+    tmp_path: Path, look: Look
+) -> None:
+    authority = make_key(tmp_path / "ca", "rsa")
+    with sshd_fleet(tmp_path / "fleet", 2, authority=authority, algorithm="ssh-rsa") as fleet:
+        with pytest.raises(HostKeyError, match="; Certificate signed with disallowed algorithm") as caught:
+            look(fleet, known_hosts=trusting(fleet, authority, tmp_path))
+        assert "ssh-keygen -t rsa-sha2-512 -s" in caught.value.hint
 
 
 # --- ssh that is missing --------------------------------------------------------------------------------------------

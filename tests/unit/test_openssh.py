@@ -29,6 +29,7 @@ from reconciler.plugins.transport._openssh_config import arguments, written
 from reconciler.plugins.transport._openssh_mux import MuxError, MuxSocket, SilentError
 from reconciler.plugins.transport._openssh_options import OPTIONS
 from reconciler.plugins.transport._openssh_said import Asked, farewell, trouble
+from reconciler.plugins.transport._openssh_version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +64,12 @@ def test_what_must_hold_stands_before_what_the_user_s_file_says() -> None:
 
 def test_a_file_of_the_user_is_read_only_where_the_spec_names_one() -> None:
     assert not [line for line in config() if line.startswith("Include")]
+
+
+@pytest.mark.parametrize(("said", "prefers"), [((8, 0), False), ((8, 1), True), ((10, 0), True), (None, True)])
+def test_an_ssh_is_told_only_what_its_version_understands(said: tuple[int, int] | None, prefers: bool) -> None:
+    text = written(completed({}, OPTIONS), lambda path: Path("/spec") / path, Version(number=said))
+    assert ("Ciphers ^" in text) == prefers
 
 
 def test_the_agent_is_asked_for_all_its_keys_or_for_none_as_the_options_say() -> None:
@@ -168,6 +175,29 @@ SAID = {
         "speaks no SSH that we share: Unable to negotiate",
     ),
     "": (TransportError, "connection", "it hung up"),
+    "/run/x/config: line 3: Bad configuration option: foo\n/run/x/config: terminating, 1 bad configuration options": (
+        TransportError,
+        "other",
+        "ssh doesn't understand what it is told: Bad configuration option: foo",
+    ),
+    "command-line line 0: Bad number of tries.": (TransportError, "other", r"what it is told: Bad number of tries\n"),
+    "unknown option -- E\nusage: ssh [-46]": (TransportError, "other", "what it is told: unknown option -- E"),
+    "Received disconnect from ::1 port 22:2: x: line 3: y: terminating, 1 bad configuration option": (
+        TransportError,
+        "connection",
+        "speaks no SSH",
+    ),
+    "Certificate signed with disallowed algorithm\nNo ED25519 host key is known for h and you have requested strict "
+    "checking.\nHost key verification failed.": (
+        HostKeyError,
+        "host_key",
+        "is unknown to /k; Certificate signed with disallowed algorithm\n  the authority signs with SHA-1",
+    ),
+    "Certificate signed with disallowed algorithm\nHost key verification failed.": (
+        HostKeyError,
+        "host_key",
+        "isn't trusted: Certificate signed with disallowed algorithm\n",
+    ),
 }
 
 
@@ -293,11 +323,20 @@ def field(data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
-def certificate(kind: bytes, fields: int, *, of: int = 1, begins: int = 0, ends: int = 2**64 - 1) -> bytes:
+def certificate(
+    kind: bytes, fields: int, *, of: int = 1, begins: int = 0, ends: int = 2**64 - 1, signed: bytes = b"ssh-ed25519"
+) -> bytes:
     name = kind + b"-cert-v01@openssh.com"
     names = field(b"joe") + field(b"root")
     said = struct.pack(">QI", 7, of) + field(b"id") + field(names) + struct.pack(">QQ", begins, ends)
-    data = field(name) + field(b"nonce") + field(b"part") * fields + said + field(b"") * 4
+    data = (
+        field(name)
+        + field(b"nonce")
+        + field(b"part") * fields
+        + said
+        + field(b"") * 4
+        + field(field(signed) + field(b"signature"))
+    )
     return name + b" " + base64.b64encode(data) + b" joe@pc\n"
 
 
@@ -314,9 +353,10 @@ KINDS = {
 def test_a_certificate_says_for_whom_it_is_and_until_when(kind: bytes) -> None:
     begins = datetime(2026, 1, 1, tzinfo=UTC)
     ends = begins + timedelta(hours=16)
-    times = {"begins": int(begins.timestamp()), "ends": int(ends.timestamp())}
+    times: dict[str, Any] = {"begins": int(begins.timestamp()), "ends": int(ends.timestamp())}
     found = read_certificate(certificate(kind, KINDS[kind], **times).decode())
     assert (found.kind, found.key_id, found.names) == ("user", "id", ("joe", "root"))
+    assert found.signed_by == "ssh-ed25519"
     assert (found.begins, found.ends) == (begins, ends)
     assert "counts only from 2026-01-01 00:00 UTC" in found.why_not(begins - timedelta(seconds=1))
     assert found.why_not(begins) == found.why_not(ends - timedelta(seconds=1)) == ""
