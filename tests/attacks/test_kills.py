@@ -16,6 +16,7 @@ from tests.attacks.kills import half_state, run_and_kill, time_of
 from tests.draw import rounds
 from tests.fleet import Fleet
 from tests.machine import Machine, into, step
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,13 +104,12 @@ def test_a_controller_that_is_killed_at_any_moment_is_followed_by_one_that_ends_
         process.communicate()
         for client in ("c1", "c2"):
             assert fleet.current(client, "rules")["a"] in {b"%d" % number, b"%d" % (number - 1)}
-        for _attempt in range(20):
-            done = fleet.apply()
+
+        def is_done(wanted: bytes = b"%d" % number) -> bool:
             here = [fleet.current(client, "rules")["a"] for client in ("c1", "c2")]
-            if done.code == 0 and here == [b"%d" % number] * 2:
-                break
-            time.sleep(0.2)  # a script that the killed one started may be at work still
-        assert (done.code, here) == (0, [b"%d" % number] * 2), done.out + done.err
+            return fleet.apply().code == 0 and here == [wanted] * 2
+
+        until(is_done)  # a script that the killed one started may be at work still
     for client in ("c1", "c2"):
         names = {path.name for path in (fleet.root(client) / "rules").iterdir()}
         assert names == {"current", str(number), str(number - 1)}
