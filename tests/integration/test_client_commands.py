@@ -67,6 +67,15 @@ def ask(machine: Machine, way: Step, purpose: Purpose) -> Outcome:
     return machine.session.deploy(request, machine.open).outcomes[0]
 
 
+def slow_clock(machine: Machine, monkeypatch: pytest.MonkeyPatch, begun: Path) -> None:
+    """Have nobody on the machine sleep before a file is there: what is to be late has begun by then."""
+    tools = machine.folder / "tools"
+    tools.mkdir()
+    (tools / "sleep").write_text(f'#!/bin/sh\nuntil test -e {begun}; do /bin/sleep 0.02; done\nexec /bin/sleep "$@"\n')
+    (tools / "sleep").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+
+
 def without(machine: Machine, monkeypatch: pytest.MonkeyPatch, *tools: str) -> bytes:
     """Take tools from the machine: it gets a folder with links to all others."""
     place = machine.folder / "few"
@@ -190,9 +199,10 @@ def test_a_command_that_hangs_is_stopped_with_its_children(
     machine: Machine, tools: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = without(machine, monkeypatch, *tools) if tools else client_script()
-    pids = machine.folder / "pids"
-    run = f"trap '' TERM; sleep 3000 & echo $! >>{pids}; echo $$ >>{pids}; echo hm; wait; sleep 3000"
+    pids, begun = machine.folder / "pids", machine.folder / "begun"
+    run = f"trap '' TERM; sleep 3000 & echo $! >>{pids}; echo $$ >>{pids}; echo hm; >{begun}; wait; sleep 3000"
     data = request_bytes(machine, update(machine, switched(run, timeout=1)))
+    slow_clock(machine, monkeypatch, begun)
     done = subprocess.run(
         [*machine.shell.split(), "-c", script.decode()], input=data, capture_output=True, timeout=PATIENCE, check=False
     )
@@ -239,11 +249,15 @@ def test_a_check_that_changes_the_files_it_looks_at_fails(machine: Machine) -> N
 
 
 def test_while_a_command_runs_the_client_says_that_it_is_there(dash: Machine, tmp_path: Path) -> None:
+    slept = tmp_path / "slept"
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/sleep").write_text("#!/bin/sh\n[ $1 != 5 ] || exec /bin/sleep 0.1\nexec /bin/sleep $1\n")
+    (tmp_path / "bin/sleep").write_text(
+        f"#!/bin/sh\necho $1 >>{slept}\n[ $1 != 5 ] || exec /bin/sleep 0.1\nexec /bin/sleep $1\n"
+    )
     (tmp_path / "bin/sleep").chmod(0o755)
     script = f"PATH={tmp_path}/bin:$PATH\n{client_script().decode()}"
-    data = request_bytes(dash, update(dash, switched("/bin/sleep 2; exit 1", timeout=6000, retries=1, interval=21)))
+    run = f"until [ $(grep -cx 5 {slept}) -ge 12 ]; do /bin/sleep 0.02; done; exit 1"
+    data = request_bytes(dash, update(dash, switched(run, timeout=6000, retries=1, interval=21)))
     done = subprocess.run(["dash", "-c", script], input=data, capture_output=True, check=False, timeout=PATIENCE)
     assert done.stdout.startswith(b"updoser waits\nupdoser waits\n")
     assert b"\nupdoser 1 outcomes\nrules failed 1 " in done.stdout

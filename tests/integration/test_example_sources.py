@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs("nginx", "squid", "openssl")
 EXAMPLES = Path(__file__).parents[1] / "unit/data/examples"
 WORD = "hunter2-secret"
-TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+SOON = (datetime.now(UTC) + timedelta(days=3)).date().isoformat()
 DAILY = b"a signature of something\n" * 4000
 
 
@@ -53,7 +53,7 @@ def site_spec(folder: Path) -> str:
     """Give the site of its page with a medium of our own, and a strike that isn't over."""
     text = spec("site").replace("file:///media/in", (folder / "media").as_uri())
     assert text.count('"2026-12-15"') == 1
-    return text.replace("2026-12-15", TOMORROW)
+    return text.replace("2026-12-15", SOON)
 
 
 def converges(fleet: Fleet, *arguments: str, **environment: str) -> Done:
@@ -194,7 +194,7 @@ def test_the_air_gapped_chain(hq: Fleet, tmp_path: Path) -> None:
     carry(hq, medium)
     time.sleep(1.5)
     late = converges(plant, "-f", "site.yaml")
-    assert f"accepted until {TOMORROW}: courier strike; only what was verified before counts" in late.out
+    assert f"accepted until {SOON}: courier strike; only what was verified before counts" in late.out
     assert plant.current("plc-1", "suricata-rules") == {"suricata.rules": b"alert one\n" * 3000}
     (plant.folder / "clients/plc-1/suricata-rules/current/suricata.rules").chmod(0o644)
     (plant.folder / "clients/plc-1/suricata-rules/current/suricata.rules").write_bytes(b"broken")

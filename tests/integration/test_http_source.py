@@ -420,17 +420,19 @@ def test_a_head_that_trickles_is_given_up(vendor: Vendor, tmp_path: Path, monkey
     done = Event()
 
     def trickle(listener: socket.socket) -> None:
-        while not done.is_set():
-            client, _address = listener.accept()
-            with client, suppress(OSError):
-                client.sendall(b"HTTP/1.1 200 OK\r\n")
-                while not done.wait(0.05):
-                    client.sendall(b"X")
+        with suppress(OSError):  # until it is closed
+            while True:
+                client, _address = listener.accept()
+                with client, suppress(OSError):
+                    client.sendall(b"HTTP/1.1 200 OK\r\n")
+                    while not done.wait(0.05):
+                        client.sendall(b"X")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         Thread(target=trickle, args=(listener,), daemon=True).start()
         error = Look(tmp_path, vendor, f"http://127.0.0.1:{listener.getsockname()[1]}").report.error
         done.set()
+        listener.shutdown(socket.SHUT_RDWR)
     assert "the head of the answer wasn't complete" in error
     assert "(5 tries)" in error
 

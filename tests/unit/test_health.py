@@ -7,7 +7,7 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -208,7 +208,8 @@ def test_who_asks_slowly_is_hung_up_on(address: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(listening, "PATIENCE", 0.05)
     with connected(address) as connection:
         connection.sendall(b"GET /livez HT")
-        assert connection.recv(100) == b""
+        with suppress(ConnectionResetError):  # it hung up before that was sent
+            assert connection.recv(100) == b""
 
 
 def test_of_many_who_ask_at_once_some_are_hung_up_on_and_later_ones_are_answered(

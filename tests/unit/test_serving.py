@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.responses import StreamingResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from reconciler.console import app as application
@@ -156,14 +156,20 @@ def test_a_stream_ends_here_when_who_reads_it_leaves(state: State, stream: list[
 
 
 def test_who_never_says_what_they_want_is_hung_up_on(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def once(_request: Any) -> PlainTextResponse:
+        monkeypatch.setattr(serving, "HEAD_PATIENCE", 0.2)
+        return PlainTextResponse("once")
+
+    monkeypatch.setattr(application, "ROUTES", (*application.ROUTES, Route("/sign-in/once", once)))
     monkeypatch.setattr(serving, "HEAD_PATIENCE", 0.2)
     with served(state) as server:
         for sent in (b"", b"GET / HTTP/1.1\r\nHost: local"):
             with server.connect() as wire:
                 wire.sendall(sent)
                 assert everything(wire) == b""
+        monkeypatch.setattr(serving, "HEAD_PATIENCE", PATIENCE)
         with server.connect() as wire:  # and so is who says it once, and begins again
-            wire.sendall(LIVEZ.replace(b"Connection: close\r\n", b"") + b"GET /livez HT")
+            wire.sendall(b"GET /sign-in/once HTTP/1.1\r\nHost: localhost\r\n\r\nGET /livez HT")
             assert everything(wire).count(b"HTTP/1.1 200") == 1
 
 

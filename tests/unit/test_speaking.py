@@ -257,7 +257,6 @@ def test_no_client_is_begun_when_the_controller_is_gone_and_those_under_way_are_
 def test_a_controller_that_is_silent_is_gone(bench: Bench) -> None:
     bench.say(json_frame(Kind.SETUP, {**SETUP, "silence": 0.2}))
     bench.listen(Kind.READY)
-    bench.listen(Kind.ALIVE)
     assert bench.listen(Kind.FAILED).json["message"] == "the controller was silent for 0.2 s"
     assert bench.ended() == 4
 
