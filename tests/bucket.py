@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 
 from tests.ports import free_port
 from tests.servers import running
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,5 +25,5 @@ def bucket_server(folder: Path, *buckets: str) -> Iterator[str]:
     with running(command, "127.0.0.1", port, folder / "log"):
         url = f"http://127.0.0.1:{port}"
         for bucket in buckets:
-            urlopen(Request(f"{url}/{bucket}", method="PUT"), timeout=60).close()
+            urlopen(Request(f"{url}/{bucket}", method="PUT"), timeout=PATIENCE).close()
         yield url

@@ -24,6 +24,7 @@ from reconciler.formats import cosign, oci
 from tests.cosign_signer import payload
 from tests.ports import free_port
 from tests.servers import program, running
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -121,7 +122,7 @@ class Pusher:
         self._ask("PUT", f"/v2/{repository}/manifests/{reference}", content, {"Content-Type": media_type})
 
     def _ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Any:
-        connection = http.client.HTTPConnection(self.host, timeout=60)
+        connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)
         try:
             connection.request(method, path, body, {**headers, **self._login})
             answer = connection.getresponse()

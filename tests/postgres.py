@@ -34,6 +34,7 @@ import pytest
 from reconciler.storage.database import open_engine
 from reconciler.storage.state import State
 from tests.fakes import NOW
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -135,8 +136,8 @@ class Postgres:
                 file.write(f"{name} = '{value}'\n")
 
     def _control(self, *arguments: str) -> None:
-        command = ["pg_ctl", "-D", str(self.data), "-w", "-s", "-l", str(self.folder / "log"), *arguments]
-        _as_somebody(self.folder, command)
+        command = ["pg_ctl", "-D", str(self.data), "-w", "-t", f"{PATIENCE:.0f}", "-s", "-l", str(self.folder / "log")]
+        _as_somebody(self.folder, [*command, *arguments])
 
 
 def _as_somebody(folder: Path, command: list[str]) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from reconciler.contracts import Codec
 from reconciler.errors import PatchError
 from tests.fakes import CODECS
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +87,7 @@ TOOLS = {
 def test_the_tool_of_clients_applies_what_is_made_here(name: str, old: bytes, new: bytes, tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(old)
     (tmp_path / "patch").write_bytes(CODECS[name].make(old, new, level=levels(name)[0]))
-    subprocess.run(TOOLS[name], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    subprocess.run(TOOLS[name], cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
     assert (tmp_path / "new").read_bytes() == new
 
 
@@ -104,7 +105,7 @@ MAKERS = {
 def test_what_the_tools_of_vendors_make_is_applied_here(name: str, old: bytes, new: bytes, tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(old)
     (tmp_path / "new").write_bytes(new)
-    subprocess.run(MAKERS[name], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    subprocess.run(MAKERS[name], cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
     assert applied(name, old, (tmp_path / "patch").read_bytes(), len(new)) == new
 
 
@@ -123,7 +124,7 @@ def test_bspatch_applies_few_differences_packed_as_a_whole_and_many_packed_in_pa
         assert patch[32 + control :].startswith(b"BZh" + parts)
         for name, content in (("old", old), ("patch", patch)):
             (tmp_path / name).write_bytes(content)
-        subprocess.run(["bspatch", "old", "new", "patch"], cwd=tmp_path, check=True, timeout=60)
+        subprocess.run(["bspatch", "old", "new", "patch"], cwd=tmp_path, check=True, timeout=PATIENCE)
         assert (tmp_path / "new").read_bytes() == new == applied("bsdiff", old, patch, len(new))
 
 

@@ -21,6 +21,7 @@ from reconciler.web import stream
 from tests.bucket import bucket_server
 from tests.fakes import fake_context, make_plugin
 from tests.servers import Wire, nginx
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -256,7 +257,7 @@ def test_content_is_brought_once_however_many_ask_for_it(site: Site, tmp_path: P
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert (place.opened, read) == ([0], [BIG] * 9)
 
 

@@ -14,7 +14,7 @@ from reconciler.errors import BusyError
 from reconciler.model.deploy import MACHINE, RELEASE, ClientCheck, Layout
 from tests.fleet import Fleet
 from tests.machine import SHELLS, Machine, into, request_bytes, step
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ class Slow:
 
     def finish(self) -> list[Outcome]:
         self._go.touch()
-        self._thread.join(120)
+        self._thread.join(PATIENCE)
         return self._outcomes
 
 

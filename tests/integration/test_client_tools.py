@@ -79,7 +79,7 @@ def test_good_tools_lack_nothing_and_trying_them_leaves_nothing(machine: Machine
     request = facts_request(str(tmp_path / "new"), verify=False, tools="commands")
     command = [*machine.shell.split(), "-c", client_script().decode()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        answer, _errors = process.communicate(request, timeout=60)
+        answer, _errors = process.communicate(request, timeout=PATIENCE)
     assert b"lacks" not in answer
     assert [path for place in ("/dev/shm", "/tmp") for path in Path(place).glob(f"updoser.{process.pid}:*")] == []
 

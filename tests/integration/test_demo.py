@@ -14,6 +14,7 @@ from reconciler.plugins.source import sample
 from tests import zygote
 from tests.fakes import make_component, make_plugin
 from tests.fleet import Fleet
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 SPEC = ROOT / "updoser.yaml"
@@ -111,7 +112,7 @@ def test_the_check_before_the_switch_tells_bad_from_good_with_and_without_clamav
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode == 0) is good, done

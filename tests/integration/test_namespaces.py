@@ -153,7 +153,9 @@ def spec(net: Net, *, proxy: bool) -> None:
 
 def updoser(net: Net, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return net.run(SERVER, sys.executable, "-m", "reconciler", *arguments, cwd=net.folder, env=environment, timeout=120)
+    return net.run(
+        SERVER, sys.executable, "-m", "reconciler", *arguments, cwd=net.folder, env=environment, timeout=PATIENCE
+    )
 
 
 def test_through_a_proxy_of_both_families_a_server_reaches_sources_and_clients_of_the_other(net: Net) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from reconciler import plugin_loader
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 def tracked() -> list[str]:
     """Names of all files of the checkout that git doesn't ignore, also those that aren't committed yet."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE)
     if done.returncode:
         pytest.skip("not a git checkout")
     return sorted(name for name in done.stdout.split("\0") if name and (ROOT / name).is_file())
@@ -86,7 +87,7 @@ def python(site: Path, program: str) -> Any:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -126,7 +127,9 @@ def test_man_finds_the_pages_of_an_installed_updoser(prefix: Path, tracked: list
     where = {"PATH": f"{prefix / 'bin'}:{os.environ['PATH']}"}  # from there `man` comes to share/man
     for page in ("man1/updoser.1", "man1/updoser-plan.1", "man1/updoser-rollout.1", "man5/updoser.yaml.5"):
         name = Path(page).stem
-        done = subprocess.run(["man", "-w", name], env=where, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            ["man", "-w", name], env=where, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
         assert done.stdout == f"{prefix / 'share/man' / page}\n", done.stderr
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.fleet import Fleet
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -189,7 +190,7 @@ class Daemon:
         self._program = program
 
     def __enter__(self) -> Self:
-        subprocess.run([self._program, "--config-file", self.config], check=True, capture_output=True, timeout=60)
+        subprocess.run([self._program, "--config-file", self.config], check=True, capture_output=True, timeout=PATIENCE)
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -206,7 +207,7 @@ class Daemon:
             ["clamdscan", "--config-file", self.config, *arguments],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         return done.stdout + done.stderr
@@ -218,12 +219,12 @@ class Daemon:
         for a moment says no version at all.
         """
         wanted = f"/{version}/", f"Eicar-Test-{version}.UNOFFICIAL FOUND"
-        for _ in range(100):
+
+        def has_loaded() -> bool:
             found = self.ask("--version"), self.ask("--no-summary", "--stream", path).strip()
-            if wanted[0] in found[0] and found[1].rpartition(": ")[2] == wanted[1]:
-                return
-            time.sleep(0.1)
-        raise AssertionError(f"{self.config.parent.name} has loaded {found}, and not {wanted}")
+            return wanted[0] in found[0] and found[1].rpartition(": ")[2] == wanted[1]
+
+        until(has_loaded)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from reconciler.formats.clam_signature import signs_sha256
 from reconciler.formats.cvd import info_of, read_database, write_cld, write_plain
 from tests.clam_engine import engine_environment
 from tests.clam_signer import Made, cdiff, make, private_key, script
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,14 @@ def signatures(*names: str) -> bytes:
 
 def run(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> tuple[int, str]:
     done = subprocess.run(
-        command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120
+        command,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
     )
     return done.returncode, done.stdout + done.stderr
 

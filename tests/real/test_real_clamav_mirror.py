@@ -15,6 +15,7 @@ from tests.clam_signer import Authority
 from tests.fakes import fake_context, make_component, make_plugin
 from tests.fleet import Fleet
 from tests.servers import nginx, requests
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -44,7 +45,9 @@ class Freshclam:
 
     def run(self) -> str:
         command = ["freshclam", f"--config-file={self._config}", "--stdout", "--no-dns"]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

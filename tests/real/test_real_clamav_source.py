@@ -18,7 +18,7 @@ from tests.clam_mirror import ClamVendor, write_keys
 from tests.fleet import NO_SOAK, Fleet
 from tests.pages import ROOT, example, with_catalog
 from tests.servers import nginx, requests
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,7 +115,7 @@ def clamd(site: Site) -> Iterator[None]:
     process = site.start()
     yield
     process.terminate()
-    process.wait(30)
+    process.wait(PATIENCE)
 
 
 @pytest.mark.usefixtures("clamd")

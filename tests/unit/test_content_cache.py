@@ -15,7 +15,7 @@ from reconciler.content.contents import CachedContents, FolderContents
 from reconciler.errors import InterruptedRunError, StoreError
 from reconciler.plugins.content import folder
 from tests.fakes import fake_context, make_plugin
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from reconciler.contracts import ContentPlace
@@ -139,7 +139,7 @@ def test_one_who_waits_for_content_that_another_brings_stops_when_the_run_does(
         thread.start()
         stop.set()
         until(ended.is_set)
-    thread.join(60)
+    thread.join(PATIENCE)
 
 
 def test_the_content_of_a_folder_is_opened_where_it_lies(tmp_path: Path, share: ContentPlace) -> None:

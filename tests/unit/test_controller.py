@@ -26,6 +26,7 @@ from reconciler.storage import holding
 from reconciler.storage.holding import BEAT
 from reconciler.storage.state import State
 from tests.unit.situations import Situation, situations
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from reconciler.storage.lease import Lease
@@ -258,7 +259,7 @@ def test_who_loses_the_lease_is_stopped(tmp_path: Path, state: State, monkeypatc
         taken = None
         while taken is None:  # it may beat in between
             taken = state.take_lease(state.lease())
-        assert stop.wait(60)
+        assert stop.wait(PATIENCE)
     assert lost.is_set()
     assert state.lease().generation == taken.generation
     assert state.lease().holder  # it isn't given back by who lost it

@@ -12,6 +12,7 @@ from docs.make.facts import commands, keys_below, schema_of
 from docs.make.manpages import manpages
 from docs.make.roff import as_is, bold, prose
 from reconciler.cli.root import cli
+from tests.waiting import PATIENCE
 
 MAN = Path(__file__).parents[2] / "man"
 PAGES = manpages()
@@ -30,7 +31,7 @@ def shown(*command: str | Path, text: str = "") -> str:
     environ = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "MANWIDTH": "500"}
     done = subprocess.run(
         ["man", "--warnings=w", "-P", "cat", "-l", *command],
-        input=text, env=environ, capture_output=True, text=True, check=False, timeout=120,
+        input=text, env=environ, capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return re.sub(r".\x08|\x1b\[[\d;]*m", "", done.stdout)

@@ -16,6 +16,7 @@ import pytest
 from reconciler import plugin_loader
 from reconciler.contracts import Context, Traits
 from reconciler.errors import PluginError, SourceError
+from tests.waiting import PATIENCE
 
 PLUGIN = """
 OPTIONS = {"type": "object"}
@@ -398,4 +399,4 @@ def test_listing_imports_no_plugin_and_looking_one_up_imports_one(tmp_path: Path
         assert loaded() == ["updoser_plugins.source.second"], loaded()
         """
     root = Path(plugin_loader.__file__).parent.parent
-    subprocess.run([sys.executable, "-c", dedent(program), str(own)], check=True, cwd=root, timeout=60)
+    subprocess.run([sys.executable, "-c", dedent(program), str(own)], check=True, cwd=root, timeout=PATIENCE)

@@ -21,6 +21,7 @@ from reconciler.model.delta import Incremental, Kept, Patch
 from reconciler.model.release import Release, ReleaseFile, SignedBy
 from reconciler.storage.store import Store
 from tests.fakes import describe, make_release
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -239,7 +240,7 @@ def test_two_processes_can_bring_the_same_release_at_once(store: Any) -> None:
     command = [sys.executable, "-c", program, str(store.root)]
     running = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2)]
     for process in running:
-        assert process.communicate(timeout=60)[1] == b""
+        assert process.communicate(timeout=PATIENCE)[1] == b""
     assert len(store.inspect(verify=True).releases) == 40
     assert list((store.root / "tmp").iterdir()) == []
 
