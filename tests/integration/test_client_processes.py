@@ -242,11 +242,19 @@ FORKED = re.compile(r"^\d+ +(?:(?:clone3?|v?fork)\(|<\.\.\. (?:clone3?|v?fork) r
 
 
 def processes(machine: Machine, request: bytes) -> int:
-    """Give how many processes a request starts, the shell itself among them."""
+    """Give how many processes a request starts, the shell itself among them.
+
+    Who shows that it lives sleeps a second, again and again, for as long as it takes: here it sleeps once.
+    """
+    tools = machine.folder / "sleepers"
+    tools.mkdir(exist_ok=True)
+    (tools / "sleep").write_text("#!/bin/sh\nexec /bin/sleep 3600\n")
+    (tools / "sleep").chmod(0o755)
     trace, command = machine.folder / "trace", [*machine.shell.split(), "-c", client_script().decode()]
     done = subprocess.run(
         ["strace", "-f", "-qq", "-e", "trace=clone,clone3,fork,vfork", "-e", "signal=none", "-o", trace, *command],
         input=request,
+        env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
         capture_output=True,
         check=False,
         timeout=PATIENCE,

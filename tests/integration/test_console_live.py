@@ -22,6 +22,7 @@ from reconciler.model.controller import RunProgress
 from reconciler.present.html.pages import static_address
 from reconciler.storage.state import State
 from tests.console import NOW, SOMEBODY, SignedIn
+from tests.ports import free_port
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Console:
     state: State
     clients: int = 1
     asked: int = 0
-    port: int = 0
+    port: int = field(default_factory=free_port)
     app: Starlette = field(init=False)
     _server: uvicorn.Server | None = None
     _thread: threading.Thread | None = None
@@ -88,7 +89,6 @@ class Console:
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
         until(lambda: self._server and self._server.started)
-        self.port = self._server.servers[0].sockets[0].getsockname()[1]
 
     def end(self) -> None:
         """Serve no more."""
