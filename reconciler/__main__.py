@@ -22,7 +22,10 @@ def main() -> NoReturn:
     from reconciler import cli
 
     signal.signal(signal.SIGINT, before)
-    cli.main()
+    try:
+        cli.main()
+    finally:
+        gc.freeze()  # Python looks for garbage three times more before it ends, in all that ends with it anyway
 
 
 if __name__ == "__main__":
