@@ -199,7 +199,7 @@ def test_a_disk_that_is_full_is_told_and_nothing_half_stays(dash: Relay, tmp_pat
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "dd").write_text(
-        '#!/bin/sh\ncase $* in *bs=1048576*) exec /usr/bin/dd "$@" >/dev/full ;; esac\nexec /usr/bin/dd "$@"\n'
+        '#!/bin/sh\ncase $* in *bs=65536*) exec /usr/bin/dd "$@" >/dev/full ;; esac\nexec /usr/bin/dd "$@"\n'
     )
     (tools / "dd").chmod(0o755)
     script = f"PATH={tools}:$PATH; export PATH\n{client_script('relay').decode()}"

@@ -2,10 +2,11 @@
 # What runs on a client: looks (facts, read) or changes (deploy), and answers on stdout. POSIX sh, with `local`.
 #
 # It needs sh, dd, sha256sum, mv -T, ln, readlink, sync and mkdir chmod chown cp rm ls df cat id uname; for checks and
-# hooks sleep, mkfifo, tail and rmdir, and od to show files; it uses stat, perl, restorecon, gzip, zstd, bspatch, setsid
-# and env --default-signal where they are. The controller sends it ahead of each request; a copy that root owns can be the
-# one command that sudoers allows. The first line of a request is `updoser 1 OP BYTES`, then BYTES of header lines up
-# to `end`, then the payload of all steps, then `go`. client/requests.py writes it, client/protocol.py reads the answer.
+# hooks sleep, mkfifo, tail and rmdir, and od to show files; it uses stat, perl, restorecon, gzip, zstd, bspatch, setsid,
+# env --default-signal, and openssl with timeout, where they are. The controller sends it ahead of each request; a copy
+# that root owns can be the one command that sudoers allows. The first line of a request is `updoser 1 OP BYTES`, then
+# BYTES of header lines up to `end`, then the payload of all steps, then `go`. client/requests.py writes it,
+# client/protocol.py reads the answer.
 #
 #  1 Read by length, with dd iflag=fullblock: head -c and plain dd lose bytes. Payloads of steps that aren't carried
 #    out are drained. Without the closing `go` nothing is switched.
@@ -59,6 +60,8 @@
 #    itself what it can, and nothing is forked in a loop over components or files. Where a tool takes one file only, and
 #    there are many, a perl does all of them in one process, by the same system calls and in the same order. It decides
 #    nothing, it isn't needed, and what it did is hashed or looked at like all else.
+# 26 Where there are many bytes to hash, openssl is asked first, if it can tell a hash that we know; it has so much time.
+#    All that it can do is spare us sha256sum: nothing is refused, or called damaged, for what it says.
 #
 # A manifest, .updoser/manifests/COMPONENT@VERSION, has a line for itself, one for each file, target and watched folder:
 #   manifest COMPONENT VERSION DIGEST PREVIOUS LAYOUT
@@ -83,6 +86,7 @@
 #   SETSID           `setsid`, where there is one (main)
 #   RESET_SIGNALS    list: env and DEFAULT_SIGNALS, where that works (run_command)
 #   HEADER           the lines of the request's header (main)
+#   HASHER           what hashes many bytes: `openssl` or `none`, once that is known (is_large, have_sums)
 #   HAS_PERL         flag: there is a perl, and it worked (act_at_once)
 #   NO_PERL          flag: there is none, or it doesn't work (act_at_once)
 #   ACTIONS          what perl gets (head)
@@ -193,6 +197,7 @@
 #   STAMPS_n         list: STAMP|PATH of each (add_lines)
 #   FILE_STAMPS_n    list: STAMP|PATH of its files; with a new version, of that one's (add_lines, settle)
 #   FILE_COUNT_n     how many files these are (add_lines)
+#   BYTES_n          what all of these hold, or so (add_lines)
 #   TARGETS_n        list: the paths of its targets (add_lines)
 #   WATCHED_n        list: the folders in which what isn't ours is told (read_manifests)
 #   WAS_UNCHECKED_n  flag: a run was ended before its last check (survey)
@@ -202,11 +207,13 @@
 #   FOUND_AT         the number of the component that was looked for, or 0 (find_component)
 #   GATHERED_PATHS, GATHERED_HASHES, GATHERED_STAMPS  lists: what isn't in PATHS_n … yet (read_manifests)
 #   GATHERED_FILE_STAMPS, GATHERED_FILE_COUNT, GATHERED_TARGETS  the same (read_manifests)
+#   GATHERED_BYTES   what isn't in BYTES_n yet (read_manifests)
 #
 # What arrives and gets its place (50-receive.sh, 60-settle.sh)
 #   DRAINED          bytes that nobody wants, to be read at the end of the step (receive, receive_patched)
 #   EXPECTED_PATHS   list: the files of a step, below ROOT or TREE (expect)
 #   EXPECTED_SUMS    list: what sha256sum should say of them (expect)
+#   EXPECTED_BYTES   what they hold together (expect)
 #   RELAYS           list: URLs of folders that have parts by their digests (read_relay)
 #   RELAY_WAIT       seconds for which they are asked again (read_relay)
 #   RELAY_PATIENCE   seconds that one may be silent, or slow (read_relay, say_probe)

@@ -168,7 +168,7 @@ lies_ready() {
 	has_only $entries_due "$ROOT/$component/$this" || return 1
 	if [ -z "$HAS_STAT" ]; then
 		expect $1
-		[ "$(gather "$EXPECTED_PATHS" sha256sum -- 2>/dev/null)" = "${EXPECTED_SUMS#"$NL"}" ]
+		have_sums "$EXPECTED_PATHS" "$EXPECTED_SUMS" $EXPECTED_BYTES
 		return
 	fi
 	[ "$(gather "$paths" stat -c "$STAMP_FORMAT" -- 2>/dev/null)" = "${stamped#"$NL"}" ]

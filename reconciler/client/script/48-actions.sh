@@ -51,15 +51,16 @@ act_by_tools() {
 	return $status
 }
 
-# take SIZE FILE: reads so many bytes of the payload into a file.
+# take SIZE FILE: reads so many bytes of the payload into a file. What is large comes in blocks of what a pipe holds: who
+# gathers a megabyte first has it fetched from memory again by the time that it is written.
 take() {
 	if [ "$1" -eq 0 ]; then
 		: >"$2"
-	elif [ "$1" -le 4194304 ]; then
+	elif [ "$1" -le 1048576 ]; then
 		dd bs="$1" count=1 iflag=fullblock of="$2" 2>/dev/null
 	else
-		dd bs=1048576 count=$(($1 / 1048576)) iflag=fullblock of="$2" 2>/dev/null
-		[ $(($1 % 1048576)) -eq 0 ] || dd bs=$(($1 % 1048576)) count=1 iflag=fullblock 2>/dev/null >>"$2"
+		dd bs=65536 count=$(($1 / 65536)) iflag=fullblock of="$2" 2>/dev/null
+		[ $(($1 % 65536)) -eq 0 ] || dd bs=$(($1 % 65536)) count=1 iflag=fullblock 2>/dev/null >>"$2"
 	fi
 }
 
@@ -90,11 +91,11 @@ sub transfer {
 	my ($in, $left, $file) = @_;
 	open my $out, ">", $file or return 0;
 	while ($left > 0) {
-		my $got = sysread $in, my $bytes, $left < 262144 ? $left : 262144;
+		my $got = sysread $in, my $bytes, $left < 65536 ? $left : 65536;
 		return 0 unless defined $got;
 		last if $got == 0;
 		$left -= $got;
-		print $out $bytes or return 0;
+		for (my $at = 0; $at < $got;) { $at += syswrite($out, $bytes, $got - $at, $at) || return 0 }
 	}
 	return close $out;
 }

@@ -219,7 +219,7 @@ apply_patch() {
 
 # take_last SIZE FILE: `take` at the end of a pipeline, whose process becomes what takes.
 take_last() {
-	[ "$1" -eq 0 ] || [ "$1" -gt 4194304 ] || exec dd bs="$1" count=1 iflag=fullblock of="$2" 2>/dev/null
+	[ "$1" -eq 0 ] || [ "$1" -gt 1048576 ] || exec dd bs="$1" count=1 iflag=fullblock of="$2" 2>/dev/null
 	take "$@"
 }
 
@@ -232,24 +232,24 @@ mark_unpatched() {
 
 # Hashes all that was received at once; on a difference, each step by itself.
 verify() {
-	local step all files verdict from version lines
-	step=0 all='' files=''
+	local step all files bytes verdict from version lines
+	step=0 all='' files='' bytes=0
 	while [ $step -lt $STEP_COUNT ]; do
 		step=$((step + 1))
 		eval "verdict=\$VERDICT_$step"
 		[ "$verdict" = go ] || continue
 		expect $step
-		all=$all$EXPECTED_SUMS files=$files$EXPECTED_PATHS
+		all=$all$EXPECTED_SUMS files=$files$EXPECTED_PATHS bytes=$((bytes + EXPECTED_BYTES))
 	done
 	[ -n "$files" ] || return 0
-	if [ "$(gather "$files" sha256sum -- 2>/dev/null)" != "${all#"$NL"}" ]; then
+	if ! have_sums "$files" "$all" $bytes; then
 		step=0
 		while [ $step -lt $STEP_COUNT ]; do
 			step=$((step + 1))
 			eval "verdict=\$VERDICT_$step from=\$VERSION_$step version=\$TO_VERSION_$step lines=\$LINES_$step"
 			[ "$verdict" = go ] || continue
 			expect $step
-			[ "$(gather "$EXPECTED_PATHS" sha256sum -- 2>/dev/null)" != "${EXPECTED_SUMS#"$NL"}" ] || continue
+			! have_sums "$EXPECTED_PATHS" "$EXPECTED_SUMS" $EXPECTED_BYTES || continue
 			case $lines in
 			*"${NL}file patched "*) mark_unpatched $step 'the patched file has other bytes than announced' ;;
 			*"${NL}file held "*) mark_unpatched $step "the version $version that lies there has other bytes than announced" ;;
@@ -260,15 +260,16 @@ verify() {
 	fi
 }
 
-# expect N: sets EXPECTED_SUMS to the sha256sum lines of a step and EXPECTED_PATHS to its files.
+# expect N: sets EXPECTED_SUMS to the sha256sum lines of a step, EXPECTED_PATHS to its files and EXPECTED_BYTES to what
+# these hold.
 expect() {
-	local component version lines line digest path
+	local component version lines line size digest path
 	eval "lines=\$LINES_$1 component=\$COMPONENT_$1 version=\$TO_VERSION_$1"
-	EXPECTED_SUMS='' EXPECTED_PATHS=''
+	EXPECTED_SUMS='' EXPECTED_PATHS='' EXPECTED_BYTES=0
 	for line in $lines; do
 		case $line in 'file '*) ;; *) continue ;; esac
-		digest=${line#file * * }
-		path=$component/$version/${digest#* }
+		size=${line#file * } digest=${line#file * * }
+		path=$component/$version/${digest#* } EXPECTED_BYTES=$((EXPECTED_BYTES + ${size%% *}))
 		EXPECTED_SUMS="$EXPECTED_SUMS$NL${digest%% *}  $path" EXPECTED_PATHS=$EXPECTED_PATHS$NL$path
 	done
 }

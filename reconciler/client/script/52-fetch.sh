@@ -70,15 +70,14 @@ find_fetcher() {
 
 # fetch_from URL SIZE SHA256 FILE: gets one part; goes on where an earlier try broke off, and anew where that is no use.
 fetch_from() {
-	local way begun status summed
+	local way begun status
 	for way in on anew; do
 		[ $way = on ] || rm -f -- "$4"
 		begun=''
 		[ ! -s "$4" ] || begun=1
 		download "$1" "$2" "$4"
 		status=$?
-		summed=$(sha256sum <"$4" 2>/dev/null)
-		[ "${summed%% *}" != "$3" ] || return 0
+		! has_sum "$4" "$3" $2 || return 0
 		[ -n "$begun" ] || break
 	done 2>/dev/null
 	if [ $status -eq 0 ]; then

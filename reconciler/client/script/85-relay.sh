@@ -78,7 +78,7 @@ check_parts() {
 # take_parts TAKES: reads parts, each `OFFSET SIZE SHA256`, behind what came of them before. One that breaks off stays
 # as it is, and is gone on with later.
 take_parts() {
-	local take part size begun summed need room
+	local take part size begun need room
 	need=0
 	for take in $1; do
 		size=${take#* }
@@ -100,8 +100,7 @@ take_parts() {
 			refuse disk "$ROOT can't be written: no room?"
 		}
 		[ "$(size_of "$part.part")" = "$size" ] || refuse cut 'the request was cut short'
-		summed=$(sha256sum <"$part.part")
-		if [ "${summed%% *}" = "$part" ]; then
+		if has_sum "$part.part" "$part" $size; then
 			chmod 644 -- "$part.part" && mv -fT -- "$part.part" "$part" 2>/dev/null || refuse unwritable "$ROOT can't be written"
 		else
 			rm -f -- "$part.part"
@@ -111,8 +110,8 @@ take_parts() {
 }
 
 take_more() {
-	: >>"$2" && dd bs=1048576 count=$(($1 / 1048576)) iflag=fullblock >>"$2" &&
-		{ [ $(($1 % 1048576)) -eq 0 ] || dd bs=$(($1 % 1048576)) count=1 iflag=fullblock >>"$2"; }
+	: >>"$2" && dd bs=65536 count=$(($1 / 65536)) iflag=fullblock >>"$2" &&
+		{ [ $(($1 % 65536)) -eq 0 ] || dd bs=$(($1 % 65536)) count=1 iflag=fullblock >>"$2"; }
 } 2>/dev/null
 
 size_of() {
