@@ -76,9 +76,10 @@ class Net:
         with log.open("wb") as output:
             process = subprocess.Popen(inside, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         probe = (
-            f"import socket, time\nfor n in range(200):\n try: socket.create_connection(({host!r}, {port}), 1); break\n"
+            f"import socket, time\nfor n in range({PATIENCE / 0.05:.0f}):\n"
+            f" try: socket.create_connection(({host!r}, {port}), 1); break\n"
+            " except OSError: time.sleep(0.05)\nelse: raise SystemExit(1)"
         )
-        probe += " except OSError: time.sleep(0.05)\nelse: raise SystemExit(1)"
         try:
             assert self.run(space, sys.executable, "-c", probe, cwd=ROOT).returncode == 0, log.read_text()
             yield
