@@ -95,7 +95,9 @@ class Machine:
     def leftovers(self) -> list[str]:
         """Give what should not be in .updoser between two runs."""
         return sorted(
-            p.name for p in (self.root / ".updoser").iterdir() if p.name not in {"controller", "manifests", "script"}
+            p.name
+            for p in (self.root / ".updoser").iterdir()
+            if p.name not in {"controller", "manifests", "script", "look"}
         )
 
 

@@ -3,8 +3,9 @@
 The script goes ahead of the request over standard input, behind a short command that reads it by length: `sh -s` would
 read the payload as commands, and one argument holds no more than 128 KiB. A client that was changed once keeps a copy,
 so that from then on a command that compares its digest and runs it is all that is sent; where there is no copy, or
-another, the client asks for the script in the same exec (`opening`), or fetches it from its relay. With
-`become.command` a fixed copy of the script on the client is run instead, and only the request is sent.
+another, the client asks for the script in the same exec (`opening`), or fetches it from its relay. What a look needs
+is a quarter of the script, and is kept by itself, too. With `become.command` a fixed copy of the script on the client
+is run instead, and only the request is sent.
 """
 
 from __future__ import annotations
@@ -57,13 +58,22 @@ _COMMENT = re.compile(rb"^[ \t]*#(?!!| end$).*\n", re.MULTILINE)
 """A line that is a comment; not the first line, nor the last one, by which a script is known to be whole."""
 
 
-_FOR_RELAYS = {"00", "10", "30", "35", "50", "52", "85", "90"}
+_FOR_RELAYS = {"00", "10", "30", "34", "35", "50", "52", "85", "90"}
+_END = b"run_request\n# end\n"
 
 
 @cache
 def client_script(operation: str = "") -> bytes:
-    """Give the script as clients get it, or the part of it that one operation needs: without lines of comments."""
-    return _COMMENT.sub(b"", commented_script(operation))
+    """Give the script as clients get it, or the part of it that one operation needs: without lines of comments.
+
+    What a look needs are the first bytes of the whole, and its end. The whole knows how many these are: a client keeps
+    that by itself, too, so that a look reads, hashes and parses no more.
+    """
+    script = _COMMENT.sub(b"", commented_script(operation))
+    if operation:
+        return script
+    look = client_script("facts").removesuffix(b"\n" + _END)
+    return script.replace(look, b"%sLOOK_BYTES=%d\n" % (look, len(look)), 1)
 
 
 def commented_script(operation: str = "") -> bytes:
@@ -74,9 +84,9 @@ def commented_script(operation: str = "") -> bytes:
 
 
 @cache
-def script_digest() -> str:
-    """Give the SHA-256 of the script as clients keep it."""
-    return hashlib.sha256(client_script()).hexdigest()
+def script_digest(operation: str = "") -> str:
+    """Give the SHA-256 of the script as clients keep it, or of what they keep for looks (`facts`)."""
+    return hashlib.sha256(client_script(operation)).hexdigest()
 
 
 def _is_needed(name: str, operation: str) -> bool:
@@ -121,8 +131,10 @@ class ShellSession:
         request, more = facts_request(install_root, verify=verify, tools=tools, asked=asked), patience_of(asked)
         if self._fixed:
             return read_facts(self._run(self._fixed, [request], self._facts_timeout, more))
-        script = client_script("" if tools else "loaded" if asked.questions else "facts")
-        return read_facts(self._look(install_root, request, script, more))
+        if tools or asked.questions:
+            script = client_script("" if tools else "loaded")
+            return read_facts(self._look(install_root, request, script, more))
+        return read_facts(self._look(install_root, request, client_script("facts"), more, kept_as="facts"))
 
     def deploy(
         self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]
@@ -147,16 +159,18 @@ class ShellSession:
             return self._run(self._fixed, [request], self._facts_timeout)
         return self._look(install_root, request, client_script())
 
-    def _look(self, install_root: str, request: bytes, script: bytes, more: float = 0.0) -> Completed:
+    def _look(
+        self, install_root: str, request: bytes, script: bytes, more: float = 0.0, *, kept_as: str = ""
+    ) -> Completed:
         """Send a request that is sent at once, and again behind the script where the client asks for that."""
-        copy = _copy(install_root)
+        copy, digest = _copy(install_root, kept_as), script_digest(kept_as)
         if isinstance(self._pipe, TalkingPipe):
             reply = Reply(script, [request])
-            done = self._talk(asking(copy, script_digest()), [request], reply, self._facts_timeout, more)
+            done = self._talk(asking(copy, digest), [request], reply, self._facts_timeout, more)
             self._kept = not (reply.wanted or lacks_script(done))
             self._packs = reply.unpacks
         else:
-            done = self._run(self._command(kept(copy, script_digest())), [request], self._facts_timeout, more)
+            done = self._run(self._command(kept(copy, digest)), [request], self._facts_timeout, more)
             self._kept = not lacks_script(done)
             if self._kept:
                 return done
@@ -247,8 +261,9 @@ class ShellSession:
         return f"exec {'sudo -n -- ' if self._become else ''}{self._shell} -c {shlex.quote(text)}"
 
 
-def _copy(install_root: str) -> str:
-    return shlex.quote(f"{install_root}/.updoser/script")
+def _copy(install_root: str, operation: str = "") -> str:
+    """Give where a client keeps the script, or what a look needs of it, quoted for a shell."""
+    return shlex.quote(f"{install_root}/.updoser/{'look' if operation else 'script'}")
 
 
 def shell_session(pipe: Pipe, *, shell: str = "sh", become: Become | None = None) -> ShellSession:

@@ -293,11 +293,11 @@ def test_a_deploy_of_many_components_starts_no_more_processes_than_one_of_a_few(
     folder = counted.folder / "daemon"
     folder.mkdir()
     layout = Layout((into(folder),))
-    assert cost(counted, [None] * count, old) <= 42
-    assert processes(counted, facts_request(str(counted.root), verify=False)) <= 17
-    assert cost(counted, old, new) <= 24
-    assert cost(counted, new, newer, layout) <= 38
-    assert cost(counted, new, newer, layout) <= 11, "there is nothing left to do"
+    assert cost(counted, [None] * count, old) <= 37
+    assert processes(counted, facts_request(str(counted.root), verify=False)) <= 13
+    assert cost(counted, old, new) <= 23
+    assert cost(counted, new, newer, layout) <= 40
+    assert cost(counted, new, newer, layout) <= 10, "there is nothing left to do"
 
 
 @pytest.mark.each_shell
@@ -310,6 +310,6 @@ def test_without_perl_a_component_costs_the_processes_of_its_one_file_and_its_li
     old, new, newer = (numbered(counted, count, version) for version in "123")
     folder = counted.folder / "daemon"
     folder.mkdir()
-    assert cost(counted, [None] * count, old) <= 42 + count * 2
-    assert cost(counted, old, new) <= 24 + count * 3
+    assert cost(counted, [None] * count, old) <= 37 + count * 2
+    assert cost(counted, old, new) <= 23 + count * 3
     assert cost(counted, new, newer, Layout((into(folder),))) <= 38 + count * 4

@@ -154,9 +154,11 @@ def test_a_dd_that_reads_half_a_block_is_named_before_the_script_is_there_and_af
         assert "coreutils or busybox" in error.value.hint
         return error.value.message
 
-    assert refused(machine.facts) == f"{ADVICE}dd iflag=fullblock"
+    assert machine.facts().by_component["rules"].version == "1", "a look needs none where the script is there"
     assert refused(machine.deploy, step(old, new)) == f"{ADVICE}dd iflag=fullblock"
+    assert machine.leftovers() == []
     (machine.root / ".updoser/script").unlink()
+    (machine.root / ".updoser/look").unlink()
     assert refused(machine.facts) == f"{ADVICE}dd iflag=fullblock"
     assert refused(machine.deploy, step(old, new)) == f"{ADVICE}dd iflag=fullblock"
 

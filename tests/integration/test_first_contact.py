@@ -111,6 +111,7 @@ def test_a_client_that_has_no_copy_is_looked_at_in_one_exec_and_changed_in_one(
     assert len(pipe.sent) == 2
     assert pipe.sent[1] < PACKED + 1_500
     assert (machine.root / ".updoser/script").read_bytes() == SCRIPT
+    assert (machine.root / ".updoser/look").read_bytes() == client_script("facts")
     assert machine.facts().by_component["rules"].version == "1"
     assert (len(pipe.sent), pipe.sent[2] < 1_000) == (3, True)
 
@@ -131,10 +132,18 @@ def test_a_client_that_was_not_looked_at_says_in_the_same_exec_whether_it_has_th
 @pytest.mark.each_shell
 def test_a_copy_of_other_bytes_is_not_run(machine: Machine, pipe: CountingPipe) -> None:
     changed(machine)
-    (machine.root / ".updoser/script").write_bytes(SCRIPT.replace(b"\n", b"\ntouch /tmp/never\n", 1))
+    old, never = machine.facts().by_component["rules"], machine.folder / "never"
+    for copy in ("script", "look"):
+        path = machine.root / ".updoser" / copy
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\ntouch %s\n" % bytes(never), 1))
     pipe = met_again(machine)
     assert machine.facts().by_component["rules"].version == "1"
     assert (len(pipe.sent), pipe.sent[0] > 5_000) == (1, True)
+    met_again(machine)
+    assert machine.deploy(step(old, machine.release("rules", "2", {"a": b"2"})))[0].status == "changed"
+    assert not never.exists()
+    assert (machine.root / ".updoser/script").read_bytes() == SCRIPT
+    assert (machine.root / ".updoser/look").read_bytes() == client_script("facts")
 
 
 def test_files_are_read_of_a_client_without_a_copy_in_one_exec(tmp_path: Path) -> None:

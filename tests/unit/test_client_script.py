@@ -78,5 +78,8 @@ def test_no_two_functions_of_the_client_script_differ_by_an_s_at_the_end(functio
 def test_a_client_gets_the_script_without_comments_and_a_reader_with_its_rules() -> None:
     sent, read = (script.decode().splitlines() for script in (client_script(), commented_script()))
     assert [line for line in sent if line.lstrip().startswith("#")] == ["#!/bin/sh", "# end"]
-    assert [line for line in read if not line.lstrip().startswith("#")] == [line for line in sent if line[:1] != "#"]
+    (known,) = [line for line in sent if line.startswith("LOOK_BYTES=") and line[11:].isdigit()]
+    code = [line for line in sent if line[:1] != "#" and line != known]
+    assert [line for line in read if not line.lstrip().startswith("#")] == code
+    assert client_script("facts").decode() == client_script().decode()[: int(known[11:])] + "\nrun_request\n# end\n"
     assert sum(line.startswith("# 22 ") for line in read) == 1

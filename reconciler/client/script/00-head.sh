@@ -8,8 +8,9 @@
 # BYTES of header lines up to `end`, then the payload of all steps, then `go`. client/requests.py writes it,
 # client/protocol.py reads the answer.
 #
-#  1 Read by length, with dd iflag=fullblock: head -c and plain dd lose bytes. Payloads of steps that aren't carried
-#    out are drained. Without the closing `go` nothing is switched.
+#  1 Read by length, with dd iflag=fullblock: head -c and plain dd lose bytes. Where there are few, the shell reads them
+#    by lines and counts them. Payloads of steps that aren't carried out are drained. Without the closing `go` nothing is
+#    switched.
 #  2 No tar (it restores owners), no pipeline whose exit status matters, no plain mv onto something.
 #  3 Everything in the header is checked, and an unknown directive refuses the request, before anything is touched.
 #  4 install_root and its parents belong to root or to us and nobody else can write there; links in the places that
@@ -28,7 +29,8 @@
 # 11 A patch reads the version in force and writes beside it, no more than the size that its result should have; what
 #    comes between the patches of a chain goes to memory (/dev/shm), not to the disk. Where a patch can't be applied the
 #    step is `unpatched`, and nothing of it is switched.
-# 12 A copy of this script stays in .updoser, so that it isn't sent again; who starts it compares its digest first.
+# 12 A copy of this script stays in .updoser, so that it isn't sent again, and one of what a look needs of it; who starts
+#    either compares its digest first.
 # 13 What is believed without hashing is a file whose mode, owner, inode, size and times are those of the manifest.
 # 14 A version that was kept or sent early (`file held`) is linked, and hashed as if it had been sent.
 # 15 Checks and hooks are data until `sh -c` gets them: their text and variables stand in the header, never in an eval.
@@ -40,7 +42,8 @@
 # 17 Before a switch that something is to be run after, .updoser/unchecked/COMPONENT gets the version and is synced; it
 #    goes when all of that has passed. A version in force that stands there isn't believed.
 # 18 What a change asks of the tools is tried before the first one, in a folder of its own: a client whose tools can't do
-#    it is refused with their names, and not half-way in its first update.
+#    it is refused with their names, and not half-way in its first update. What a change asks of them before it writes
+#    anything need not be tried ahead of that.
 # 19 Who goes through many files, or large ones, says every five seconds that it is there, whatever it is doing.
 # 20 What another process did, or is doing, is never a failure: a step whose component was changed under it is `stale`,
 #    or `ok` when there is now what was wanted. Each failure has a code that says what it is about; see
@@ -71,27 +74,29 @@
 #   end
 #
 # Variables. Those in capitals, and `own`, are for all functions: each stands in this table with who sets it. Those in
-# small letters belong to the function that declares them, or to 90-main.sh. `local` is in no standard, but in dash,
+# small letters belong to the function that declares them. `local` is in no standard, but in dash,
 # bash, busybox and mksh. It comes first and the value after it: dash splits `local a=$b`, and `local a=$(b)` hides
 # whether b failed. A flag is 1 or empty. A list has a line end before each of its items. What there isn't is empty.
 #
-# From the start to the end (10-common.sh, 90-main.sh)
+# From the start to the end (10-common.sh, 34-main.sh)
 #   NL               a line end; IFS is that too, but for moments (head)
 #   TAB              a tab (head)
 #   STANDARD_PATH    where tools are looked for last, or first (head)
+#   OWNER_FORMAT     what stat is asked for in place of `ls -ldn` (head)
 #   STAMP_FORMAT     what stat is asked for: the STAMP of a file, and its path (head)
 #   NO_STAMP         what stands for the STAMP of a file that has to be hashed (head)
 #   DEFAULT_SIGNALS  the option of env that gives a command the signals which we ignore (head)
-#   HAS_STAT         flag: there is a stat; without it everything is hashed (main)
-#   SETSID           `setsid`, where there is one (main)
+#   HAS_STAT         flag: there is a stat; without it everything is hashed (run_request)
+#   SETSID           `setsid`, where there is one (run_request)
 #   RESET_SIGNALS    list: env and DEFAULT_SIGNALS, where that works (run_command)
-#   HEADER           the lines of the request's header (main)
+#   HEADER           the lines of the request's header (read_header)
 #   HASHER           what hashes many bytes: `openssl` or `none`, once that is known (is_large, have_sums)
 #   HAS_PERL         flag: there is a perl, and it worked (act_at_once)
 #   NO_PERL          flag: there is none, or it doesn't work (act_at_once)
 #   ACTIONS          what perl gets (head)
 #   own_kept         PID of this process where that is the copy (opening.py)
 #   own              the text of this script, where it came ahead of the request or from its copy (opening.py)
+#   LOOK_BYTES       how much of that a look needs, and keeps a copy of; session.py says (head)
 #   ANSWER           lines of the answer as far as they are known (facts, read_files, answer_outcomes, take_parts)
 #
 # This process, and what it must end or remove (10-common.sh)
@@ -117,6 +122,7 @@
 #   STATE            its folder .updoser, there or not (check_root)
 #   ANCESTORS        list: all folders down to a path, and the path, as far as they exist (ancestors)
 #   NEAREST          the last of them (ancestors)
+#   PLACE            DEVICE:INODE of ROOT, or of the last folder above it that is there (check_owners)
 #   INSECURE         why a folder isn't one that only root and we can change (check_owners, is_settled)
 #   FRESH            list: folders that were made for this request, and the one above (make_places)
 #   ENTERED          the target folder that is the working directory, if one is (enter)

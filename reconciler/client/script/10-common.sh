@@ -14,11 +14,12 @@ NL='
 '
 IFS=$NL
 TAB='	'
+OWNER_FORMAT='%A %h %u %g %d:%i %n'
 STAMP_FORMAT='%f %u %g %i %s %y|%z|%n' NO_STAMP='-|-|' DEFAULT_SIGNALS=--default-signal=HUP,INT,QUIT,PIPE
-VERIFY='' TRY='' INSTALL_ROOT='' KEEP='' LINEAGE='' EPOCH='' DOUBTED='' STEP_COUNT=0 ANSWER=''
+VERIFY='' TRY='' PURPOSE='' INSTALL_ROOT='' KEEP='' LINEAGE='' EPOCH='' DOUBTED='' STEP_COUNT=0 ANSWER=''
 STAGE='' LOCKED='' TICKER='' ASIDE='' ASIDE_COUNT=0 TRASH_COUNT=0 FRESH='' DUE='' ENTERED='' UNMADE=''
 BEGUN='' ALWAYS='' RUN_COUNT=0 HAS_PERL='' NO_PERL='' HASHER=''
-HAS_STAT='' SETSID='' RESET_SIGNALS='' RELAYS='' RELAY_GONE='' FETCHER='' UPTIME=0
+LOOK_BYTES='' PLACE='' HAS_STAT='' SETSID='' RESET_SIGNALS='' RELAYS='' RELAY_GONE='' FETCHER='' UPTIME=0
 
 cleanup() {
 	set -- ${STAGE:+"$STAGE"} ${LOCKED:+"$STATE/lock"} ${ASIDE:+"$ASIDE"}
@@ -283,11 +284,13 @@ ancestors() {
 	done
 }
 
-# check_owners PATHS TOP: a shared sticky folder such as /tmp may stand above TOP, never be it.
+# check_owners PATHS TOP: a shared sticky folder such as /tmp may stand above TOP, never be it. Where stat lists them, with
+# mode and owner where ls has them, it says where TOP lies, too.
 check_owners() {
 	local listing line shown top
-	INSECURE=''
-	listing=$(ls -ldn -- $1 2>&1) || { INSECURE="can't look at $2"; return 1; }
+	INSECURE='' PLACE=''
+	[ -n "$HAS_STAT" ] && listing=$(stat -c "$OWNER_FORMAT" -- $1 2>/dev/null) || listing=$(ls -ldn -- $1 2>&1) ||
+		{ INSECURE="can't look at $2" && return 1; }
 	for line in $listing; do
 		IFS=' '
 		set -- $line "$2"
@@ -301,7 +304,10 @@ check_owners() {
 		case $1 in
 		l*) continue ;;
 		d????w???[tT]* | d???????w[tT]*) [ "$3" = 0 ] && [ "$shown" != "$top" ] && continue ;;
-		d????[!w]??[!w]*) continue ;;
+		d????[!w]??[!w]*)
+			case $5:$shown in *:*:"$top" | *:*:"$NEAREST") PLACE=$5 ;; esac
+			continue
+			;;
 		d*) ;;
 		*) INSECURE="$shown is no folder" && return 1 ;;
 		esac

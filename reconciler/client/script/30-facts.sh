@@ -105,7 +105,9 @@ say_room() {
 # not the folder; machines that were cloned from one image have alike folders, and each boots by itself.
 say_machine() {
 	local place rest
-	[ "$BOOT" != unknown ] && [ -n "$HAS_STAT" ] && place=$(stat -L -c %d:%i -- "$NEAREST" 2>/dev/null) || return 0
+	[ "$BOOT" != unknown ] && [ -n "$HAS_STAT" ] || return 0
+	place=$PLACE
+	[ -n "$place" ] || place=$(stat -L -c %d:%i -- "$NEAREST" 2>/dev/null) || return 0
 	rest=''
 	[ -n "$ROOT_THERE" ] || rest=${INSTALL_ROOT#"$NEAREST"}
 	ANSWER="$ANSWER${NL}machine $BOOT $place ${rest#/}"

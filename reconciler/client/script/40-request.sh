@@ -199,13 +199,17 @@ check_room() {
 			fi
 		done
 	done
-	table=$(gather "$folders" df -Pk --) || refuse disk "df doesn't know the room of $folders"
+	table=$(gather "$folders" df -Pk --) || {
+		try_df || refuse tools 'df -Pk'
+		refuse disk "df doesn't know the room of $folders"
+	}
 	mounts='' step=0
 	for line in $table; do
 		case $line in Filesystem* | 'Filesystem '*) continue ;; esac
 		IFS=' '
 		set -- $line
 		IFS=$NL
+		[ $# -ge 6 ] && is_number "$4" || refuse tools 'df -Pk'
 		shift 3
 		free=$1
 		shift 2

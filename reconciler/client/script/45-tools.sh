@@ -2,9 +2,11 @@
 # Rule 18: what a change asks of the client's tools is tried where it can harm nobody.
 
 # try_tools COMMANDS: sets LACKS to what they can't do, one a line; what checks and hooks need is tried, too, unless
-# COMMANDS is empty. Fails where no folder can be made to try them in.
+# COMMANDS is empty. Fails where no folder can be made to try them in. What a change does itself before it writes
+# anything isn't tried ahead of one: a header of some length came through dd, `check_room` asks df, and `make_root` needs
+# `mkdir -p`.
 try_tools() {
-	local tool place room read_back
+	local tool place read_back
 	LACKS='' read_back=''
 	for tool in dd sha256sum mv ln readlink sync mkdir chmod cp rm df cat ${1:+mkfifo} ${1:+sleep} ${1:+tail}; do
 		command -v "$tool" >/dev/null 2>&1 || note_lack "$tool"
@@ -12,29 +14,34 @@ try_tools() {
 	[ -z "$LACKS" ] || return 0
 	for place in "$STATE/stage" /dev/shm/updoser "${TMPDIR:-/tmp}/updoser"; do
 		STAGE=$place.$OWN_ID
-		! mkdir -m 700 -- "$STAGE" || break
+		[ ! -d "${place%/*}" ] || ! mkdir -m 700 -- "$STAGE" "$STAGE/folder" "$STAGE/other" || break
 		STAGE=''
 	done
 	[ -n "$STAGE" ] && cd "$STAGE" || return 1
-	mkdir -p -- folder/in other || { note_lack 'mkdir -p' && mkdir folder other; }
 	echo 12345 >seed
-	dd bs=5 count=1 iflag=fullblock of=five <seed && { IFS= read -r read_back <five || :; } &&
-		[ "$read_back" = 12345 ] || note_lack 'dd iflag=fullblock'
+	if [ -z "$PURPOSE" ]; then
+		mkdir -p -- folder/in || note_lack 'mkdir -p'
+		try_df || note_lack 'df -Pk'
+	fi
+	if [ ${#HEADER} -lt 2000 ]; then
+		dd bs=5 count=1 iflag=fullblock >five <seed && { IFS= read -r read_back <five || :; } &&
+			[ "$read_back" = 12345 ] || note_lack 'dd iflag=fullblock'
+	fi
 	[ "$(sha256sum -- seed)" = 'f33ae3bc9a22cd7564990a794789954409977013966fb1a8f43c35776b833a95  seed' ] ||
 		note_lack sha256sum
 	# The lock: nobody gets it twice, and a link to a folder is a link.
 	ln -sn folder lock && ! ln -sn other lock && [ -d lock ] && [ ! -L folder/other ] || note_lack 'ln -sn'
-	cp -a -- lock kept && [ -L kept ] && [ -d kept ] || note_lack 'cp -a'
+	if ! cp -a -- lock seed other || [ ! -L other/lock ]; then
+		note_lack 'cp -a'
+		cp -- seed other
+		[ -L other/lock ] || ln -s folder other/lock
+	fi
+	[ "$(cat -- seed other/seed)" = "12345${NL}12345" ] || note_lack cp
 	# `current`: a link to a folder is replaced, nothing moves into the folder.
-	ln -s other next && mv -fT next lock && [ "$(readlink lock)" = other ] || note_lack 'mv -T'
-	cp -- seed copy && [ "$(cat -- seed copy)" = "12345${NL}12345" ] || note_lack cp
-	chmod a-w -- seed && chmod -R u+rwx folder || note_lack chmod
+	mv -fT other/lock lock && [ ! -L other/lock ] && [ ! -L folder/lock ] && [ "$(readlink lock)" = folder ] ||
+		note_lack 'mv -T'
+	chmod -R a-w,u+rwx -- seed folder || note_lack chmod
 	sync -- seed || sync || note_lack sync
-	room=$(df -Pk -- .)
-	IFS=' '
-	set -- "$1" ${room##*"$NL"}
-	IFS=$NL
-	[ $# -ge 7 ] && is_number "$5" || note_lack 'df -Pk'
 	if [ -n "$1" ]; then
 		mkfifo -m 600 fifo && [ -p fifo ] || note_lack 'mkfifo -m'
 		sleep 0 || note_lack sleep
@@ -42,6 +49,16 @@ try_tools() {
 	cd / && rm -rf -- "$STAGE" && [ ! -e "$STAGE" ] || note_lack 'rm -rf'
 	STAGE=''
 } 2>/dev/null
+
+# Says whether df tells how much is free, as it is read here.
+try_df() {
+	local room
+	room=$(df -Pk -- / 2>/dev/null)
+	IFS=' '
+	set -- ${room##*"$NL"}
+	IFS=$NL
+	[ $# -ge 6 ] && is_number "$4"
+}
 
 note_lack() { LACKS=$LACKS$NL$1; }
 

@@ -57,9 +57,9 @@ take() {
 	if [ "$1" -eq 0 ]; then
 		: >"$2"
 	elif [ "$1" -le 1048576 ]; then
-		dd bs="$1" count=1 iflag=fullblock of="$2" 2>/dev/null
+		dd bs="$1" count=1 iflag=fullblock 2>/dev/null >"$2"
 	else
-		dd bs=65536 count=$(($1 / 65536)) iflag=fullblock of="$2" 2>/dev/null
+		dd bs=65536 count=$(($1 / 65536)) iflag=fullblock 2>/dev/null >"$2"
 		[ $(($1 % 65536)) -eq 0 ] || dd bs=$(($1 % 65536)) count=1 iflag=fullblock 2>/dev/null >>"$2"
 	fi
 }

@@ -9,7 +9,7 @@ make_places() {
 		while [ -n "$made" ] && [ "$made" != "$NEAREST" ]; do
 			FRESH=$FRESH$NL$made made=${made%/*}
 		done
-		mkdir -p -- "$INSTALL_ROOT" 2>/dev/null || refuse unwritable "$INSTALL_ROOT can't be made"
+		make_root
 		check_root
 		[ -n "$ROOT_THERE" ] || refuse unwritable "$INSTALL_ROOT can't be made"
 	fi
@@ -38,6 +38,12 @@ make_places() {
 	[ -d "$STATE" ] || refuse unwritable "$STATE can't be made"
 	[ -d "$STATE/manifests" ] || refuse unwritable "$STATE/manifests can't be made"
 	refuse unwritable "$STATE can't be written"
+}
+
+make_root() {
+	! mkdir -p -- "$INSTALL_ROOT" 2>/dev/null || return 0
+	mkdir -p -- / 2>/dev/null || refuse tools 'mkdir -p'
+	refuse unwritable "$INSTALL_ROOT can't be made"
 }
 
 # Rule 1. Reads all payloads; files land in TREE under the paths that they will have below install_root.
@@ -114,7 +120,13 @@ receive() {
 	read_closing
 }
 
-take_all() { act "$1" || refuse disk "$STAGE can't be written: no room?"; }
+take_all() { act "$1" || refuse_take; }
+
+# What can't be taken may be a fault of dd.
+refuse_take() {
+	try_dd
+	refuse disk "$STAGE can't be written: no room?"
+}
 
 # The bytes end where the header says that they do; what comes then is the word that all was meant.
 read_closing() {
@@ -152,7 +164,7 @@ receive_patched() {
 			continue
 		fi
 		if [ -z "$digest" ]; then
-			take "$size" "$STAGE/patch" || refuse disk "$STAGE can't be written: no room?"
+			take "$size" "$STAGE/patch" || refuse_take
 		elif rm -f -- "$STAGE/patch" && ! fetch_part "$size" "$digest" "$STAGE/patch"; then
 			mark_unfetched $1
 			verdict=unfetched
@@ -190,37 +202,26 @@ next_aside() {
 	ASIDE_COUNT=$((ASIDE_COUNT + 1)) ASIDE_FILE=$ASIDE/$ASIDE_COUNT
 }
 
-# apply_patch CODEC OLD NEW BYTES: makes NEW from $STAGE/patch, and from OLD if it isn't empty; never more than BYTES.
+# apply_patch CODEC OLD NEW BYTES: makes NEW from $STAGE/patch, and from OLD if it isn't empty. A patch that has more to
+# say than BYTES meets the limit on files, in blocks of 512 or 1024 bytes.
 apply_patch() {
 	local block
 	case $1 in
-	zstd)
-		has_tool zstd || return 1
-		zstd -dqc --long=31 ${2:+"--patch-from=$2"} -- "$STAGE/patch" 2>/dev/null </dev/null | take_last "$4" "$3"
-		;;
-	gzip)
-		has_tool gzip || return 1
-		gzip -dc <"$STAGE/patch" 2>/dev/null | take_last "$4" "$3"
-		;;
-	bsdiff)
-		has_tool bspatch || return 1
-		# Its result goes to the file as a whole; a head that lies meets the limit, in blocks of 512 or 1024 bytes.
-		(
-			block=512
-			[ -z "${BASH_VERSION:-}" ] || [ -n "${POSIXLY_CORRECT:-}" ] || block=1024
-			ulimit -c 0
-			ulimit -f $((($4 + block - 1) / block)) || exit 1
-			exec bspatch "${2:-/dev/null}" "$3" "$STAGE/patch"
-		) >/dev/null 2>&1 </dev/null
-		;;
+	zstd | gzip) has_tool "$1" || return 1 ;;
+	bsdiff) has_tool bspatch || return 1 ;;
 	*) TROUBLE="the client can't apply $1" && return 1 ;;
 	esac
-}
-
-# take_last SIZE FILE: `take` at the end of a pipeline, whose process becomes what takes.
-take_last() {
-	[ "$1" -eq 0 ] || [ "$1" -gt 1048576 ] || exec dd bs="$1" count=1 iflag=fullblock of="$2" 2>/dev/null
-	take "$@"
+	(
+		block=512
+		[ -z "${BASH_VERSION:-}" ] || [ -n "${POSIXLY_CORRECT:-}" ] || block=1024
+		ulimit -c 0
+		ulimit -f $((($4 + block - 1) / block)) || exit 1
+		case $1 in
+		zstd) exec zstd -dqf --no-sparse --long=31 ${2:+"--patch-from=$2"} -o "$3" -- "$STAGE/patch" ;;
+		gzip) exec gzip -dc <"$STAGE/patch" >"$3" ;;
+		*) exec bspatch "${2:-/dev/null}" "$3" "$STAGE/patch" ;;
+		esac
+	) >/dev/null 2>&1 </dev/null
 }
 
 has_tool() { command -v "$1" >/dev/null 2>&1 || { TROUBLE="the client has no $1" && return 1; }; }

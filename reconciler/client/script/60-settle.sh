@@ -91,12 +91,16 @@ settle() {
 	commit "$DURABLE" || refuse unwritable "$STATE can't be written"
 }
 
-# Rule 12. The script is in `own` when it was sent, or read from here.
+# Rule 12. The script is in `own` when it was sent, or read from here. What a look needs of it is kept by itself: its
+# first bytes, and its end.
 keep_script() {
-	[ -n "${own:-}" ] || return 0
-	[ "${own_kept:-}" != $$ ] || [ ! -f "$STATE/script" ] || [ -L "$STATE/script" ] || return 0
-	printf '%s\n' "$own" >"$STAGE/script" 2>/dev/null && rename_later "$STAGE/script" "$STATE/script"
-}
+	[ -n "${own:-}" ] && [ -n "$LOOK_BYTES" ] || return 0
+	[ "${own_kept:-}" != $$ ] || ! is_plain "$STATE/script" || ! is_plain "$STATE/look" || return 0
+	printf '%s\n' "$own" >"$STAGE/script" && printf "%.${LOOK_BYTES}s\nrun_request\n# end\n" "$own" >"$STAGE/look" &&
+		rename_later "$STAGE/script" "$STATE/script" && rename_later "$STAGE/look" "$STATE/look"
+} 2>/dev/null
+
+is_plain() { [ -f "$1" ] && [ ! -L "$1" ]; }
 
 # Rule 21. Removes versions that a run which was killed began to bring to their places: their manifests are empty.
 sweep_unfinished() {
