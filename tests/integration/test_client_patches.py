@@ -72,6 +72,29 @@ def test_a_patched_file_gets_to_its_targets(machine: Machine, codec: str) -> Non
 
 
 @pytest.mark.skipif(not SHM.is_dir(), reason="needs /dev/shm")
+@pytest.mark.parametrize("size", [1_000, 5_000_000], ids=["few bytes", "many"])
+def test_each_patch_is_applied_to_its_own_file_whatever_becomes_of_the_steps_around_it(
+    machine: Machine, size: int
+) -> None:
+    much = os.urandom(size)  # patches of more than 4 MiB in all come one by one
+    news = [OLD + much, NEWER, NEWER, NEW]
+    old = [machine.install(f"rules-{at}", "1", {"a": OLD, "b": b"b"}) for at in range(4)]
+    new = [machine.release(f"rules-{at}", "2", {"a": a, "b": b"%d" % at}) for at, a in enumerate(news)]
+    chain = machine.hop("zstd", OLD, NEW), machine.hop("bsdiff", NEW, NEWER)
+    stale = replace(patched(old[1], new[1], "a", "a", *chain), from_digest="0" * 64)
+    outcomes = machine.deploy(
+        patched(old[0], new[0], "a", "a", machine.hop("zstd", OLD, OLD + much)),
+        stale,
+        patched(old[2], new[2], "a", "a", machine.hop("zstd", OLD, NEW, b"no patch"), chain[1]),
+        patched(old[3], new[3], "a", "a", machine.hop("bsdiff", OLD, NEW)),
+    )
+    assert [outcome.status for outcome in outcomes] == ["changed", "stale", "unpatched", "changed"]
+    here = [{"a": OLD + much, "b": b"0"}, {"a": OLD, "b": b"b"}, {"a": OLD, "b": b"b"}, {"a": NEW, "b": b"3"}]
+    assert [machine.current(f"rules-{at}") for at in range(4)] == here
+    assert machine.leftovers() == []
+
+
+@pytest.mark.skipif(not SHM.is_dir(), reason="needs /dev/shm")
 def test_what_lies_between_two_patches_is_in_memory_and_gone_afterwards(machine: Machine) -> None:
     old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "3", {"a": NEWER})
     hops = machine.hop("zstd", OLD, NEW), machine.hop("bsdiff", NEW, NEWER)

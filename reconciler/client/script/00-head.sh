@@ -26,8 +26,8 @@
 # 10 Only versions that have a manifest are pruned, never `current` or the previous one. In target folders only what
 #    `replaces` names, and what was put there before, is removed. facts writes nothing, unless it is to try the tools, or
 #    to ask engines what they have loaded: for what they say there is a folder in memory, if there is memory for one.
-# 11 A patch reads the version in force and writes beside it, no more than the size that its result should have; what
-#    comes between the patches of a chain goes to memory (/dev/shm), not to the disk. Where a patch can't be applied the
+# 11 A patch reads the version in force and writes beside it, no more than a block beyond the size that its result should
+#    have; what comes between the patches of a chain goes to memory (/dev/shm), not to the disk. Where a patch can't be applied the
 #    step is `unpatched`, and nothing of it is switched.
 # 12 A copy of this script stays in .updoser, so that it isn't sent again, and one of what a look needs of it; who starts
 #    either compares its digest first.
@@ -216,7 +216,10 @@
 #   GATHERED_BYTES   what isn't in BYTES_n yet (read_manifests)
 #
 # What arrives and gets its place (50-receive.sh, 60-settle.sh)
-#   DRAINED          bytes that nobody wants, to be read at the end of the step (receive, receive_patched)
+#   TAKES_ALL        flag: what is sent is taken at once, as patches are few or small (check_room)
+#   PATCH_AT         the number of the last patch of these that was applied (receive_patched)
+#   SEALED           flag: versions are in their places, and nobody may write to them (place_versions)
+#   DRAINED          bytes that nobody wants, to be read at the end of the step (receive, receive_patched, take_sent)
 #   EXPECTED_PATHS   list: the files of a step, below ROOT or TREE (expect)
 #   EXPECTED_SUMS    list: what sha256sum should say of them (expect)
 #   EXPECTED_BYTES   what they hold together (expect)

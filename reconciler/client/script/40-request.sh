@@ -182,7 +182,7 @@ fail_step() {
 # Rule 5. Adds up what each step writes, on the file system of install_root and on those of its target folders; a
 # target with the method rename must be on the file system of install_root, or the rename would be a copy.
 check_room() {
-	local step folders verdict lines line folder table mounts free home_mount mount_of room_of need largest sizes
+	local step folders verdict lines line folder table mounts free home_mount mount_of room_of need largest all sizes
 	local method away rest size room_there known again
 	folders=$NEAREST mount_of='' room_of='' step=0
 	while [ $step -lt $STEP_COUNT ]; do
@@ -222,7 +222,7 @@ check_room() {
 		mount_of="$mount_of$NL${1#* }|$folder" room_of="$room_of$NL${1%% *} $folder"
 		shift
 	done
-	need=0 largest=0
+	need=0 largest=0 all=0
 	step=0
 	while [ $step -lt $STEP_COUNT ]; do
 		step=$((step + 1))
@@ -235,6 +235,7 @@ check_room() {
 			'patch '*)
 				size=${rest#* }
 				size=$(((${size%% *} + 4095) / 4096 * 4))
+				all=$((all + size))
 				[ $size -le $largest ] || largest=$size
 				;;
 			'file '*)
@@ -270,7 +271,9 @@ check_room() {
 		done
 	done
 	set -- $mounts
-	free=${1%% *} need=$((need + largest)) # one patch is there at a time
+	# A few small patches are taken at once; of others one is there at a time.
+	[ $all -gt 4096 ] || TAKES_ALL=1 largest=$all
+	free=${1%% *} need=$((need + largest))
 	[ $need -le "$free" ] || fail_all_steps "not enough disk: $need KiB are needed and $free are free"
 }
 

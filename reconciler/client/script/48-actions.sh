@@ -8,6 +8,8 @@
 #   keep NAME NEW-NAME  link(2)
 #   link TEXT NAME      symlink(2)
 #   move NAME NEW-NAME  rename(2)
+#   make FOLDER -       mkdir(2), below a folder that is there
+#   seal NAME -         nobody may write to it any more; where that can't be, it is nothing that failed
 act() { batch "$1" act_at_once; }
 
 act_at_once() {
@@ -33,12 +35,18 @@ act_by_tools() {
 	status=0
 	while [ $# -gt 0 ]; do
 		verb=$1 folder=${3%/*} names=''
+		while [ "$verb:${1:-}" = make:make ] || [ "$verb:${1:-}" = seal:seal ]; do
+			names=$names$NL$2
+			shift 3
+		done
 		while [ "$verb" != take ] && [ "${1:-}" = "$verb" ] && [ "${2##*/}" = "${3##*/}" ] && [ "${3%/*}" = "$folder" ]; do
 			names=$names$NL$2
 			shift 3
 		done
 		case $verb:$names in
 		take:*) take "$2" "$3" || return 1 ;;
+		make:*) mkdir -p -- $names ;;
+		seal:*) chmod a-w -- $names || : ;;
 		link:) ln -s -- "$2" "$3" ;;
 		link:*) ln -s -- $names "$folder/" ;;
 		move:) mv -fT -- "$2" "$3" ;;
@@ -76,6 +84,8 @@ while (my ($verb, $from, $to) = splice @ARGV, 0, 3) {
 	elsif ($verb eq "keep") { link $from, $to or $failed = 1 }
 	elsif ($verb eq "link") { symlink $from, $to or $failed = 1 }
 	elsif ($verb eq "move") { rename $from, $to or $failed = 1 }
+	elsif ($verb eq "make") { mkdir $from or $failed = 1 }
+	elsif ($verb eq "seal") { chmod((stat $from)[2] & 07555, $from) }
 }
 print "done\n" unless $failed;
 sub take {

@@ -48,24 +48,25 @@ make_root() {
 
 # Rule 1. Reads all payloads; files land in TREE under the paths that they will have below install_root.
 receive() {
-	local folders own_only step verdict component version private lines line from
+	local own_only step verdict component version private lines line from
 	local copied held base patches rest name size takes
 	cd "$TREE" || refuse unwritable "$STAGE can't be written"
-	folders='' own_only='' takes='' step=0
+	own_only='' takes='' step=0
 	while [ $step -lt $STEP_COUNT ]; do
 		step=$((step + 1))
 		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step private=\$PRIVATE_$step"
 		[ "$verdict" = go ] || continue
-		folders=$folders$NL$component/$version
+		takes="$takes${NL}make$NL$component$NL-${NL}make$NL$component/$version$NL-"
 		[ -z "$private" ] || own_only=$own_only$NL$component
 	done
-	[ -z "$folders" ] || batch "$folders" mkdir -p -- || refuse unwritable "$STAGE can't be written"
+	if [ -n "$TAKES_ALL" ]; then take_sent "$takes"; else take_all "$takes"; fi
 	[ -z "$own_only" ] || batch "$own_only" chmod 700 -- || refuse unwritable "$STAGE can't be written"
-	step=0
+	takes='' step=0
 	while [ $step -lt $STEP_COUNT ]; do
 		step=$((step + 1))
 		eval "verdict=\$VERDICT_$step lines=\$LINES_$step component=\$COMPONENT_$step"
 		eval "version=\$TO_VERSION_$step from=\$FROM_VERSION_$step"
+		[ "$verdict" = go ] || [ -z "$TAKES_ALL" ] || continue
 		DRAINED=0 copied='' held='' base='' patches=''
 		for line in $lines; do
 			rest=${line#* * }
@@ -75,7 +76,9 @@ receive() {
 			'patch '*) patches=$patches$NL${line#patch } ;;
 			'file sent '*)
 				size=${rest%% *}
-				if [ "$verdict" = go ]; then
+				if [ -n "$TAKES_ALL" ]; then
+					:
+				elif [ "$verdict" = go ]; then
 					takes="$takes${NL}take$NL$size$NL$component/$version/$name"
 				else
 					DRAINED=$((DRAINED + size))
@@ -99,7 +102,7 @@ receive() {
 			'file held '*) held=$held$NL$ROOT/$component/$version/$name ;;
 			'file patched '*)
 				[ -z "$base" ] || base=$ROOT/$component/$from/$base
-				take_all "$takes"
+				[ -z "$takes" ] || take_all "$takes"
 				takes=''
 				receive_patched $step "$component/$version/$name" "$base" "$patches" "$verdict" ||
 					eval "verdict=\$VERDICT_$step"
@@ -116,8 +119,40 @@ receive() {
 		[ "$verdict" != go ] || [ -z "$held" ] || take_held "$component/$version" "$held" ||
 			mark_unpatched $step "the version $version is not there, or not whole"
 	done
-	take_all "$takes"
+	[ -z "$takes" ] || take_all "$takes"
 	read_closing
+}
+
+# take_sent OPERATIONS: carries these out, and takes all that is sent: files to their places, patches to STAGE/patch.N.
+take_sent() {
+	local takes step verdict lines component version line rest size place patch_count
+	takes=$1 step=0 patch_count=0
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1)) DRAINED=0
+		eval "verdict=\$VERDICT_$step lines=\$LINES_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step"
+		for line in $lines; do
+			case $line in
+			'file sent '*)
+				rest=${line#file sent }
+				size=${rest%% *} place=$component/$version/${rest#* * }
+				;;
+			'patch '*' '*' '*' '*) continue ;; # it is fetched
+			'patch '*)
+				size=${line#patch * }
+				[ "$verdict" != go ] || patch_count=$((patch_count + 1))
+				size=${size%% *} place=$STAGE/patch.$patch_count
+				;;
+			*) continue ;;
+			esac
+			if [ "$verdict" = go ]; then
+				takes="$takes${NL}take$NL$size$NL$place"
+			else
+				DRAINED=$((DRAINED + size))
+			fi
+		done
+		[ $DRAINED -eq 0 ] || takes="$takes${NL}take$NL$DRAINED$NL/dev/null"
+	done
+	take_all "$takes"
 }
 
 take_all() { act "$1" || refuse_take; }
@@ -148,24 +183,25 @@ take_held() {
 	batch "$2" hold 2>/dev/null
 }
 
-# receive_patched N FILE BASE PATCHES VERDICT: reads patches, each `CODEC BYTES RESULT`, or fetches those that have a
+# receive_patched N FILE BASE PATCHES VERDICT: takes patches, each `CODEC BYTES RESULT`, or fetches those that have a
 # SHA256 behind that, and makes FILE with them. It fails where the step becomes `unpatched` or `unfetched`.
 receive_patched() {
-	local verdict now patch size result digest made
+	local verdict now patch size result digest made taken
 	now=$3 verdict=$5
 	for patch in $4; do
 		size=${patch#* }
 		result=${size#* } size=${size%% *}
-		digest=${result#* } result=${result%% *}
+		digest=${result#* } result=${result%% *} taken=$STAGE/patch
 		[ "$digest" != "$result" ] || digest=''
+		if [ -z "$digest" ] && [ -n "$TAKES_ALL" ]; then PATCH_AT=$((PATCH_AT + 1)) taken=$STAGE/patch.$PATCH_AT; fi
 		# What isn't carried out is drained in its turn: here the bytes of a step may be of use, one by one.
 		if [ "$verdict" != go ]; then
-			[ -n "$digest" ] || DRAINED=$((DRAINED + size))
+			[ -n "$digest$TAKES_ALL" ] || DRAINED=$((DRAINED + size))
 			continue
 		fi
 		if [ -z "$digest" ]; then
-			take "$size" "$STAGE/patch" || refuse_take
-		elif rm -f -- "$STAGE/patch" && ! fetch_part "$size" "$digest" "$STAGE/patch"; then
+			[ -n "$TAKES_ALL" ] || take "$size" "$taken" || refuse_take
+		elif rm -f -- "$taken" && ! fetch_part "$size" "$digest" "$taken"; then
 			mark_unfetched $1
 			verdict=unfetched
 			continue
@@ -176,7 +212,7 @@ receive_patched() {
 			made=$ASIDE_FILE
 		fi
 		TROUBLE="the ${patch%% *} patch can't be applied"
-		apply_patch "${patch%% *}" "$now" "$made" "$result" || { mark_unpatched $1 "$TROUBLE" && verdict=unpatched; }
+		apply_patch "${patch%% *}" "$taken" "$now" "$made" "$result" || { mark_unpatched $1 "$TROUBLE" && verdict=unpatched; }
 		[ -z "$ASIDE" ] || case $now in "$ASIDE"/*) rm -f -- "$now" ;; esac
 		now=$made
 	done
@@ -202,7 +238,7 @@ next_aside() {
 	ASIDE_COUNT=$((ASIDE_COUNT + 1)) ASIDE_FILE=$ASIDE/$ASIDE_COUNT
 }
 
-# apply_patch CODEC OLD NEW BYTES: makes NEW from $STAGE/patch, and from OLD if it isn't empty. A patch that has more to
+# apply_patch CODEC PATCH OLD NEW BYTES: makes NEW from PATCH, and from OLD if it isn't empty. A patch that has more to
 # say than BYTES meets the limit on files, in blocks of 512 or 1024 bytes.
 apply_patch() {
 	local block
@@ -215,11 +251,11 @@ apply_patch() {
 		block=512
 		[ -z "${BASH_VERSION:-}" ] || [ -n "${POSIXLY_CORRECT:-}" ] || block=1024
 		ulimit -c 0
-		ulimit -f $((($4 + block - 1) / block)) || exit 1
+		ulimit -f $((($5 + block - 1) / block)) || exit 1
 		case $1 in
-		zstd) exec zstd -dqf --no-sparse --long=31 ${2:+"--patch-from=$2"} -o "$3" -- "$STAGE/patch" ;;
-		gzip) exec gzip -dc <"$STAGE/patch" >"$3" ;;
-		*) exec bspatch "${2:-/dev/null}" "$3" "$STAGE/patch" ;;
+		zstd) exec zstd -dqf --no-sparse --long=31 ${3:+"--patch-from=$3"} -o "$4" -- "$2" ;;
+		gzip) exec gzip -dc <"$2" >"$4" ;;
+		*) exec bspatch "${3:-/dev/null}" "$4" "$2" ;;
 		esac
 	) >/dev/null 2>&1 </dev/null
 }

@@ -67,7 +67,7 @@ settle() {
 		for path in $EXPECTED_PATHS; do DURABLE=$DURABLE$NL$ROOT/$path; done
 	done
 	cd "$ROOT" || refuse unwritable "$ROOT can't be entered"
-	[ -z "$files" ] || batch "$files$fixed" chmod a-w -- # read-only from now on
+	[ -n "$SEALED" ] || [ -z "$files" ] || batch "$files$fixed" chmod a-w -- # read-only from now on
 	stamps=''
 	[ -z "$HAS_STAT" ] || [ -z "$files" ] || stamps=$(gather "$files" stat -c "$STAMP_FORMAT" --)
 	set -- $stamps
@@ -120,10 +120,10 @@ sweep_unfinished() {
 	done
 }
 
-# Brings what was received to its folders: all at once where every version is new, by renames or hard links; else one by
-# one.
+# Brings what was received to its folders: all at once where every version is new, by renames, which are then SEALED, or
+# hard links; else one by one.
 place_versions() {
-	local components all_new step verdict component version from manifest moves count
+	local components all_new step verdict component version from manifest moves count path
 	components='' all_new=1 moves='' count=0 step=0
 	while [ $step -lt $STEP_COUNT ]; do
 		step=$((step + 1))
@@ -147,7 +147,15 @@ place_versions() {
 	[ -n "$components" ] || return 0
 	link_into() { cd "$TREE" && cp -lR -- "$@" "$ROOT/"; }
 	if [ -n "$all_new" ] && { [ -n "$HAS_PERL" ] || [ $count -le 2 ]; }; then
-		act "$moves" || place_one_by_one
+		step=0
+		while [ $step -lt $STEP_COUNT ]; do
+			step=$((step + 1))
+			eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step"
+			[ "$verdict" = go ] || continue
+			expect $step
+			for path in $EXPECTED_PATHS $component/$version; do moves="$moves${NL}seal$NL$ROOT/$path$NL-"; done
+		done
+		if act "$moves"; then SEALED=1; else place_one_by_one; fi
 		return 0
 	fi
 	if [ -z "$all_new" ] || ! batch "$components" link_into 2>/dev/null; then place_one_by_one; fi
