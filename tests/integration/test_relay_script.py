@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import io
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -304,6 +305,55 @@ def test_a_port_that_is_taken_is_told(dash: Relay, tmp_path: Path) -> None:
         order = ServeOrder(str(dash.store), "127.0.0.1", int(url.rpartition(":")[2]))
         with pytest.raises(ClientError, match="nobody can listen on"):
             dash.session.serve(order, iter([None]))
+
+
+@pytest.fixture
+def slow_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Have a web server begin only when there is a file; gives what there is once it is waited for, and that file."""
+    waits, go, tools = tmp_path / "waits", tmp_path / "go", tmp_path / "tools"
+    tools.mkdir()
+    late = f'case "$*" in *"-m http.server"*) until test -e {go}; do sleep 0.05; done ;; esac'
+    noted = f"[ $1 != 0.1 ] || : >{waits}"
+    for name, line in (("python3", late), ("sleep", noted)):
+        (tools / name).write_text(f'#!/bin/sh\n{line}\nexec {shutil.which(name)} "$@"\n')
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    return waits, go
+
+
+@pytest.mark.each_shell
+def test_a_web_server_that_takes_its_time_is_waited_for(relay: Relay, slow_python: tuple[Path, Path]) -> None:
+    relay.fill(b"one")
+    waits, go = slow_python
+    port = free_port()
+    process, writer = served(relay, port)
+    try:
+        until(waits.exists, process)
+        assert not relay.hold().server
+        go.touch()
+        until(lambda: relay.hold().server, process)
+        assert get(f"http://127.0.0.1:{port}/{digest(b'one')}") == b"one"
+    finally:
+        go.touch()
+        os.close(writer)
+        process.wait(PATIENCE)
+
+
+def test_a_port_that_is_taken_is_told_however_late_that_shows(
+    dash: Relay, tmp_path: Path, slow_python: tuple[Path, Path]
+) -> None:
+    dash.fill(b"one")
+    waits, go = slow_python
+
+    def beats() -> Iterator[None]:
+        yield
+        until(waits.exists)
+        go.touch()
+
+    with nginx(tmp_path / "nginx", dash.store) as url:
+        order = ServeOrder(str(dash.store), "127.0.0.1", int(url.rpartition(":")[2]))
+        with pytest.raises(ClientError, match="nobody can listen on"):
+            dash.session.serve(order, beats())
 
 
 def test_what_lies_beside_the_folder_is_not_served(dash: Relay, tmp_path: Path) -> None:

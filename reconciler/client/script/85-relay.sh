@@ -199,10 +199,14 @@ serve_parts() {
 	echo 0 >"$STAGE/pulse"
 	end_with_us $server "$STAGE/pulse" </dev/null >/dev/null 2>&1 &
 	watcher=$!
-	sleep 1
-	goes_on $server "$address:$port"
-	printf '%s\n' "$OWN_ID" >"$STAGE/serving" && mv -fT -- "$STAGE/serving" "$STATE/serving"
 	stay_alive
+	beat=0
+	until listens $server || [ $beat -ge 600 ]; do
+		goes_on $server "$address:$port"
+		sleep 0.1 2>/dev/null || sleep 1
+		beat=$((beat + 1))
+	done
+	printf '%s\n' "$OWN_ID" >"$STAGE/serving" && mv -fT -- "$STAGE/serving" "$STATE/serving"
 	beat=0
 	while IFS= read -r line && [ "$line" = beat ] && kill -0 $server 2>/dev/null; do
 		beat=$((beat + 1))
@@ -216,6 +220,20 @@ serve_parts() {
 	} 2>/dev/null
 	say_room "$NEAREST"
 	answer relay
+}
+
+# listens PID: says whether a process has a socket at which it takes connections (state 0A).
+listens() {
+	local link socket line
+	for link in 0 1 2 3 4 5 6 7 8 9; do
+		socket=$(readlink -- /proc/$1/fd/$link 2>/dev/null)
+		case $socket in 'socket:['*) ;; *) continue ;; esac
+		socket=${socket#*'['}
+		for line in $(cat -- /proc/$1/net/tcp /proc/$1/net/tcp6 2>/dev/null); do
+			case $line in *' 0A '*" ${socket%']'} "*) return 0 ;; esac
+		done
+	done
+	return 1
 }
 
 # goes_on PID PLACE: refuses when a web server ended by itself, at once or later, as where others have its port.
