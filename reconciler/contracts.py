@@ -661,6 +661,15 @@ class Crew(Protocol):
         """Begin no client any more: those under way are finished and reported, the rest is `stopped`."""
 
 
+@runtime_checkable
+class Lender(Crew, Protocol):
+    """A crew in which a client that says nothing lends its place to another one."""
+
+    @property
+    def lent(self) -> int:
+        """How many clients more than its forks it may have under way now."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hands:
     """What an executor gets to work with.
@@ -670,7 +679,8 @@ class Hands:
     which it knows the transports of groups as this process does. `encode` and `decode` are the forms of what goes
     over a wire: of an order's batch (its private content goes beside it), and of a report. `content` opens what a batch
     names by digest. `site` is the one that the work is for; empty: none. At most `limit` of its clients may be under
-    way at a time, by the word of people; 0: they said nothing.
+    way at a time, by the word of people; 0: they said nothing. Clients that say nothing for long may be under way
+    beside as many as there are forks: `lends` for each fork in all; 1: none.
     """
 
     threads: Callable[[int], AbstractContextManager[Crew]]
@@ -681,6 +691,7 @@ class Hands:
     decode: Callable[[bytes], Report] = _no_wire
     site: str = ""
     limit: int = 0
+    lends: int = 1
 
 
 @runtime_checkable

@@ -96,6 +96,8 @@ class Plugins:
         self._room = Room()
         self.kept = self._room.kept(KEPT)
         """How many connections may be kept open."""
+        self.most = self._room.forks(self.kept)
+        """How many clients may be worked on at once: this machine has no room for more."""
         self._made: dict[tuple[str, str], object] = {}
         self._lock = Lock()
         self._count: Callable[[int], None] = _count_nothing
@@ -215,14 +217,13 @@ class Plugins:
 
     @cached_property
     def _bounded(self) -> Bounded:
-        most = self._room.forks(self.kept)
 
         def tell(forks: int) -> None:
             text = f"--forks {forks} is more than the {self._room.limit} files that may be open here have room for: "
-            self._means.emit(Trouble(f"{text}{most} at a time (ulimit -n raises it)"))
+            self._means.emit(Trouble(f"{text}{self.most} at a time (ulimit -n raises it)"))
 
         server = self._spec.server
-        return Bounded(cast("Executor", self._make(server.executor, "", server.proxy)), most, tell)
+        return Bounded(cast("Executor", self._make(server.executor, "", server.proxy)), self.most, tell)
 
     def refusal(self, config: PluginConfig) -> str:
         """Say why a plugin may not be made in this run; empty when it may.
@@ -371,8 +372,13 @@ class Workspace:
     def _crew(self, site: str, forks: int) -> AbstractContextManager[Crew]:
         from reconciler.formats.answer_json import read_report
         from reconciler.formats.batch_json import write_batch
+        from reconciler.worker.lending import LENDS, Lending
         from reconciler.worker.pool import Pool
         from reconciler.worker.setup import SPEAK, setup_of
+
+        folder = self.spec.server.store
+        limit = self.spec.sites[site].forks if site else 0
+        lends = 1 if limit or forks == 1 else LENDS  # people who say how many, or one after the other, mean it
 
         def threads(most: int) -> AbstractContextManager[Crew]:
             means = self.means
@@ -382,10 +388,9 @@ class Workspace:
                 forks=most,
                 stop=means.stop,
                 clock=means.clock,
+                lending=Lending(most, min(lends * most, self.plugins.most)),
             )
 
-        folder = self.spec.server.store
-        limit = self.spec.sites[site].forks if site else 0
         hands = Hands(
             threads=threads,
             speak=SPEAK,
@@ -395,6 +400,7 @@ class Workspace:
             content=self.store.open,
             site=site,
             limit=limit,
+            lends=lends,
         )
         return self.plugins.executor_of(site).open(hands, limit or forks)
 

@@ -8,6 +8,7 @@ is safe: facts change nothing, and a deploy request that was carried out already
   after a pause that differs from client to client, and by one client at a time.
 * A limit of this machine is no client's: what was kept open is closed, and the work is done again a little later. It
   ends the run when that doesn't help.
+* A client is waited for while it is connected to (`pulse`); pauses before another try are ours.
 * What nobody expected is an error of that client alone.
 """
 
@@ -15,9 +16,11 @@ from __future__ import annotations
 
 import random
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from threading import Event, Lock
 from typing import TYPE_CHECKING, TypeVar
 
+from reconciler.client.pulse import REACHED, Pulse
 from reconciler.errors import (
     REPORT_IT,
     AuthenticationError,
@@ -71,7 +74,9 @@ class Reach:
         self._open: dict[str, tuple[Session, ExitStack]] = {}
         self._lock = Lock()
 
-    def work_at_first(self, client: Client, do: Callable[[Session], ResultT], *, keep: bool = False) -> ResultT | None:
+    def work_at_first(
+        self, client: Client, do: Callable[[Session], ResultT], *, keep: bool = False, pulse: Pulse | None = None
+    ) -> ResultT | None:
         """Do the same, and try to connect once: None where that failed, and another try may not.
 
         Who tries again does so when others had their turn (`work` with one try): a client that is off is waited for as
@@ -81,14 +86,22 @@ class Reach:
             UpdoserError: as `work`.
         """
         try:
-            return self.work(client, do, keep=keep, tries=0)
+            return self.work(client, do, keep=keep, tries=0, pulse=pulse)
         except _UnreachedError:
             return None
 
     def work(
-        self, client: Client, do: Callable[[Session], ResultT], *, keep: bool = False, tries: int = CONNECT_TRIES
+        self,
+        client: Client,
+        do: Callable[[Session], ResultT],
+        *,
+        keep: bool = False,
+        tries: int = CONNECT_TRIES,
+        pulse: Pulse | None = None,
     ) -> ResultT:
         """Call `do` with a session of the client; `keep` leaves the connection open for the next call.
+
+        `pulse` is told while the client is waited for, and of a machine without room.
 
         Raises:
             TransportError: the client can't be reached, or the connection broke while it worked.
@@ -96,20 +109,26 @@ class Reach:
             FaultError: what nobody expected.
             UpdoserError: what `do` raises.
         """
+        pulse = pulse or Pulse()
         for pause in ROOM_PAUSES:
             try:
-                return self._work(client, do, keep=keep, tries=tries)
+                return self._work(client, do, pulse, keep=keep, tries=tries)
             except LimitError:
+                pulse.crowded()
                 self.close()
                 if self._stop.wait(PAUSE * pause):
                     raise
-        return self._work(client, do, keep=keep, tries=tries)
+        return self._work(client, do, pulse, keep=keep, tries=tries)
 
-    def _work(self, client: Client, do: Callable[[Session], ResultT], *, keep: bool, tries: int) -> ResultT:
+    def _work(
+        self, client: Client, do: Callable[[Session], ResultT], pulse: Pulse, *, keep: bool, tries: int
+    ) -> ResultT:
         with expecting(debug=self._debug):
-            return self._over_either(client, do, keep=keep, tries=tries)
+            return self._over_either(client, do, pulse, keep=keep, tries=tries)
 
-    def _over_either(self, client: Client, do: Callable[[Session], ResultT], *, keep: bool, tries: int) -> ResultT:
+    def _over_either(
+        self, client: Client, do: Callable[[Session], ResultT], pulse: Pulse, *, keep: bool, tries: int
+    ) -> ResultT:
         """Work over the connection that was kept, or over a new one."""
         with self._lock:
             session, stack = self._open.pop(client.name, (None, None))
@@ -120,7 +139,7 @@ class Reach:
                 if self._stop.is_set():
                     raise
         stack = ExitStack()
-        session = self._connect(client, stack, tries)
+        session = self._connect(client, stack, pulse, tries)
         return self._do(client, session, stack, do, keep=keep)
 
     def close(self) -> None:
@@ -130,9 +149,9 @@ class Reach:
         for _session, stack in kept:
             stack.close()
 
-    def _connect(self, client: Client, stack: ExitStack, tries: int) -> Session:
+    def _connect(self, client: Client, stack: ExitStack, pulse: Pulse, tries: int) -> Session:
         try:
-            return self._try_to_connect(client, stack, tries)
+            return self._try_to_connect(client, stack, pulse, tries)
         except HungUpError as error:
             last = error
         for pause in GREETING_PAUSES:
@@ -142,16 +161,17 @@ class Reach:
                 if self._stop.is_set():
                     break
                 try:
-                    return self._try_to_connect(client, stack, tries)
+                    return self._try_to_connect(client, stack, pulse, tries)
                 except HungUpError as error:
                     last = error
         raise last
 
-    def _try_to_connect(self, client: Client, stack: ExitStack, tries: int) -> Session:
+    def _try_to_connect(self, client: Client, stack: ExitStack, pulse: Pulse, tries: int) -> Session:
         """Connect, tried so often; with no `tries` once, and then somebody else tries again."""
         for rest in reversed(range(tries or 1)):
             try:
-                return stack.enter_context(self._transport_of(client.group).connect(client))
+                connected = self._transport_of(client.group).connect(client)
+                return pulse.waits(REACHED, partial(stack.enter_context, connected))
             except (AuthenticationError, HostKeyError, HungUpError):
                 raise
             except TransportError as error:

@@ -19,6 +19,7 @@ from reconciler.formats.sealed import new_key
 from reconciler.guards import blaming
 from reconciler.resolving import resolve
 from reconciler.worker.crewing import Means, Worker, contents_of
+from reconciler.worker.lending import LENDS
 from reconciler.worker.setup import place_of
 from reconciler.worker_file import file_in_force, read_worker_file
 
@@ -76,7 +77,14 @@ class _Threads:
     def __call__(self, forks: int) -> AbstractContextManager[Crew]:
         if self._worker is None:
             file = self._file
-            means = Means(forks=forks, stop=self._stop, over=Event(), clock=_now, debug=_debugging())
+            means = Means(
+                forks=forks,
+                lends=1 if file.forks == 1 else LENDS,
+                stop=self._stop,
+                over=Event(),
+                clock=_now,
+                debug=_debugging(),
+            )
             places: list[ContentPlace] = [place_of(config, file.setup, means.stop, _now) for config in file.content]
             self._worker = Worker(file.setup, means, contents_of(file.cache, file.limit, places, means.over))
         return self._worker.crew()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO
 
+from reconciler.client.pulse import HeardSession
 from reconciler.client.reach import CONNECT_TRIES
 from reconciler.guards import Caught
 from reconciler.model.batch import Answer, Change, Look
@@ -13,15 +14,17 @@ from reconciler.model.question import Asked
 from reconciler.worker.change import Changer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from contextlib import AbstractContextManager
     from datetime import datetime
 
+    from reconciler.client.pulse import Pulse
     from reconciler.client.reach import Reach
     from reconciler.contracts import Session
-    from reconciler.model.batch import NotBegun, Order, Target
+    from reconciler.model.batch import Batch, NotBegun, Order, Read, Target
     from reconciler.worker.fetching import Fetching
     from reconciler.worker.halts import Halts
+    from reconciler.worker.lending import Lending
 
 READ_AT_ONCE = 50
 """Files that a session reads in one go; see `contracts.Session.read`."""
@@ -49,13 +52,19 @@ class Answerer:
         clock: Callable[[], datetime],
         halts: Halts,
         fetching: Fetching,
+        lending: Lending,
     ) -> None:
-        """Take the ways to clients, what opens content by its SHA-256, whom not to begin with, and how relays fare."""
+        """Take the ways to clients, what opens content by its SHA-256, whom not to begin with, and how relays fare.
+
+        `lending` counts those under way.
+        """
         self._reach = reach
         self._clock = clock
         self._halts = halts
         self._changer = Changer(content)
         self._fetching = fetching
+        self._lending = lending
+        self._liked: tuple[Change | None, Hashable] = (None, None)
 
     def answer(self, turn: Turn) -> Answer | None:
         """Do what is asked with a client, or say why nothing was begun; None where it is to be tried again later.
@@ -68,19 +77,26 @@ class Answerer:
         refusal = self._halts.refusal(batch) or self._nothing_left(turn)
         if refusal:
             return replace(empty, not_begun=refusal, halted=_components(turn) if refusal == "halted" else ())
+        pulse = self._lending.begin()
+        try:
+            return self._answer(turn, empty, pulse)
+        finally:
+            self._lending.end(pulse)
+
+    def _answer(self, turn: Turn, empty: Answer, pulse: Pulse) -> Answer | None:
+        client, keep = turn.target.client, _keeps(turn)
         begun = monotonic()
         answer = empty
 
         def work(session: Session) -> Answer:
             nonlocal answer
             answer = replace(empty, seconds=monotonic() - begun)
-            late = self._halts.overdue(batch)  # a connection may have taken long
-            return replace(answer, not_begun=late) if late else self._work(answer, turn, session)
+            return self._work(answer, turn, session, pulse)
 
         with Caught() as caught:
             if turn.tries:
-                answer = self._reach.work(target.client, work, keep=_keeps(turn), tries=turn.tries)
-            elif (done := self._reach.work_at_first(target.client, work, keep=_keeps(turn))) is None:
+                answer = self._reach.work(client, work, keep=keep, tries=turn.tries, pulse=pulse)
+            elif (done := self._reach.work_at_first(client, work, keep=keep, pulse=pulse)) is None:
                 return None
             else:
                 answer = done
@@ -96,11 +112,36 @@ class Answerer:
         wanted = (*task.steps, *turn.target.steps, *task.early)
         return "halted" if wanted and not self._halts.rest(wanted, turn.order.batch) else ""
 
-    def _work(self, answer: Answer, turn: Turn, session: Session) -> Answer:
-        task, target = turn.order.batch.task, turn.target
-        root = target.client.install_root
+    def _work(self, answer: Answer, turn: Turn, session: Session, pulse: Pulse) -> Answer:
+        """Do it, if there is still time: a connection may have taken long, and so may a place for a change."""
+        batch, task = turn.order.batch, turn.order.batch.task
         if isinstance(task, Change):
-            return self._change(answer, turn, task, session)
+            heard = HeardSession(session, pulse, self._like(task))
+            if task.purpose == "check":
+                return self._in_time(answer, batch) or self._change(answer, turn, task, heard)
+            waited = self._lending.begin_change(self._halts.stopped, at_once=batch.finishes)
+            try:
+                late = self._in_time(answer, batch, anew=waited)
+                return late or self._change(answer, turn, task, heard)
+            finally:
+                self._lending.end_change()
+        return self._in_time(answer, batch) or self._look(answer, task, turn.target, HeardSession(session, pulse))
+
+    def _in_time(self, answer: Answer, batch: Batch, *, anew: bool = False) -> Answer | None:
+        """Say why nothing is begun any more; None where it is. One that waits `anew` isn't under way any longer."""
+        refusal = self._halts.refusal(batch) if anew else self._halts.overdue(batch)
+        return replace(answer, not_begun=refusal) if refusal else None
+
+    def _like(self, task: Change) -> Hashable:
+        """Give by what a change is compared with others: they bring the same releases."""
+        known, like = self._liked
+        if known is not task:
+            like = frozenset((step.component, step.to_version) for step in (*task.steps, *task.early))
+            self._liked = task, like
+        return like
+
+    def _look(self, answer: Answer, task: Look | Read, target: Target, session: Session) -> Answer:
+        root = target.client.install_root
         if isinstance(task, Look):
             asked = Asked(task.questions, target.client.vars)
             return replace(answer, facts=session.facts(root, verify=task.verify, tools=task.tools, asked=asked))

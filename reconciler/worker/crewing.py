@@ -11,6 +11,7 @@ from reconciler.client.room import Room
 from reconciler.content.contents import CachedContents, FolderContents
 from reconciler.content.local import LocalContent
 from reconciler.worker.fetching import Fetching
+from reconciler.worker.lending import Lending, Usual
 from reconciler.worker.pool import Pool
 from reconciler.worker.setup import Ways
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from reconciler.content.contents import Contents
-    from reconciler.contracts import ContentPlace, Crew
+    from reconciler.contracts import ContentPlace, Lender
     from reconciler.worker.setup import Setup
 
 CACHE = 4 * 2**30
@@ -33,6 +34,7 @@ CACHE = 4 * 2**30
 class Means:
     """What a worker has beside its setup: `forks` clients at a time, the time, and what says that it is to end.
 
+    `lends` is how many may be under way for each fork in all, with those that say nothing for long; 1: no others.
     `over` is set when no content comes any more. `debug` lets through what nobody expected.
     """
 
@@ -40,6 +42,7 @@ class Means:
     stop: Event
     over: Event
     clock: Callable[[], datetime]
+    lends: int = 1
     debug: bool = False
 
 
@@ -51,19 +54,20 @@ class Worker:
         self._means = means
         self._ways = Ways(setup, means.stop, means.clock, debug=means.debug)
         self._contents = contents
-        self._fetching = Fetching()  # a crew may last for one batch
+        self._fetching, self._usual = Fetching(), Usual()  # a crew may last for one batch
 
     def masked(self, text: str) -> str:
         """Take secrets that were resolved out of a text."""
         return self._ways.masked(text)
 
     @contextmanager
-    def crew(self) -> Iterator[Crew]:
+    def crew(self) -> Iterator[Lender]:
         """Give the threads that carry orders out; connections that were kept are closed at the end."""
         means, room = self._means, Room()
         kept = room.kept(KEPT)
         reach = Reach(self._ways.transport, means.stop, kept=kept, debug=means.debug)
-        forks = min(means.forks, room.forks(kept))
+        most = room.forks(kept)
+        forks = min(means.forks, most)
         try:
             with Pool(
                 reach,
@@ -72,6 +76,7 @@ class Worker:
                 stop=means.stop,
                 clock=means.clock,
                 fetching=self._fetching,
+                lending=Lending(forks, min(means.lends * forks, most), usual=self._usual),
             ) as pool:
                 yield pool
         finally:

@@ -18,7 +18,7 @@ class Halts:
     def __init__(self, clock: Callable[[], datetime], stopped: Callable[[], bool]) -> None:
         """Begin with none; `stopped` says whether the worker begins nothing any more."""
         self._clock = clock
-        self._stopped = stopped
+        self.stopped = stopped
         self._halted: frozenset[Halt] = frozenset()
 
     def add(self, halted: Collection[Halt]) -> None:
@@ -27,7 +27,7 @@ class Halts:
 
     def refusal(self, batch: Batch) -> NotBegun:
         """Say why no client of a batch may be begun now; empty where one may."""
-        if self._stopped() and not batch.finishes:
+        if self.stopped() and not batch.finishes:
             return "stopped"
         return self.overdue(batch)
 

@@ -1,7 +1,9 @@
 """A crew of threads of one process: a client is mostly waited for, and threads wait cheaply.
 
-* At most `forks` clients are under way. There is room for as many as aren't, so that a client is given only when its
-  turn has come; what is given beyond that waits in the order in which it came.
+* At most `forks` clients are under way that aren't silent, and what is lent for silent ones (`lending`). There is room
+  for as many as aren't, so that a client is given only when its turn has come; what is given beyond that waits in the
+  order in which it came.
+* There are threads for that many. One that isn't needed any more, as a silent client was heard of, ends after its own.
 * A client that can't be reached is tried once more when no other waits for its turn, and holds nobody up meanwhile.
 * Where this machine gives no more threads, those that there are do it; where it gives none at all, and where work on a
   client finds no room for more, nothing new is begun, what is under way is reported, and then `receive` says so.
@@ -15,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread
 from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -26,6 +28,7 @@ from reconciler.model.batch import Ended
 from reconciler.worker.answering import Answerer, Turn
 from reconciler.worker.fetching import Fetching
 from reconciler.worker.halts import Halts
+from reconciler.worker.lending import Lending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -54,26 +57,31 @@ class Pool:
         clock: Callable[[], datetime],
         size: int = 1,
         fetching: Fetching | None = None,
+        lending: Lending | None = None,
     ) -> None:
         """Take the ways to clients and what opens content by its SHA-256; `size` is that of the batches it wants.
 
-        `fetching` knows how relays fare, where that is known for longer than the pool lasts.
+        `fetching` knows how relays fare, where that is known for longer than the pool lasts. `lending` is for the same
+        `forks`; left out, no place is lent.
 
         Raises:
             ValueError: `forks` is below 1.
         """
         if forks < 1:
             raise ValueError(f"forks must be at least 1, not {forks}")
-        self._most = forks
+        self._lending = lending or Lending(forks)
         self._size = size
         self._run_stop = stop
         self._over = False
         self._halts = Halts(clock, self._is_over)
-        self._answerer = Answerer(reach, SmallInMemory(content).open, clock, self._halts, fetching or Fetching())
+        self._answerer = Answerer(
+            reach, SmallInMemory(content).open, clock, self._halts, fetching or Fetching(), self._lending
+        )
         self._turns: SimpleQueue[Turn | _Wake | None] = SimpleQueue()
         self._later: deque[tuple[float, Turn]] = deque()
         self._reports: SimpleQueue[Report | _Broken] = SimpleQueue()
-        self._threads: list[Thread] = []
+        self._threads: set[Thread] = set()
+        self._started = 0
         self._lock = Lock()
         self._left: dict[tuple[str, int], int] = {}
         self._under_way = 0
@@ -86,11 +94,12 @@ class Pool:
     def __exit__(self, *error: object) -> None:
         """Begin nothing any more, and wait for what is under way."""
         self.stop()
-        for _thread in self._threads:
+        with self._lock:
+            threads = list(self._threads)
+        for _thread in threads:
             self._turns.put(None)
-        for thread in self._threads:
+        for thread in threads:
             thread.join()
-        self._threads.clear()
 
     def lane(self, client: str) -> str:  # noqa: ARG002 - all clients are of the same
         """Name the only lane."""
@@ -98,7 +107,16 @@ class Pool:
 
     def room(self, lane: str) -> int:  # noqa: ARG002 - there is one
         """Say how many clients more may be worked on at once."""
-        return 0 if self._broken else max(self._most - self._under_way + len(self._later), 0)
+        self._lend()
+        if self._broken:
+            return 0
+        room = self._lending.forks + self._lending.lent - (self._under_way - len(self._later))
+        return max(min(room, self._most - self._under_way), 0)
+
+    @property
+    def lent(self) -> int:
+        """How many clients more than its forks it may have under way now; see `contracts.Lender`."""
+        return self._lending.lent + len(self._later)
 
     @property
     def size(self) -> int:
@@ -132,10 +150,13 @@ class Pool:
     def receive(self, timeout: float) -> Sequence[Report]:
         """Give what was reported since the last call; wait up to `timeout` seconds where that is nothing.
 
+        What is lent is known from here, and from who asks for `room`.
+
         Raises:
             LimitError: this machine has no room for more; all else that was begun has been reported by then.
             BaseException: what nobody expected, where the ways to clients let it through.
         """
+        self._lend()
         reports: list[Report] = []
         waits = 0.0 if self._broken is not None and not self._under_way else timeout
         while True:
@@ -160,25 +181,54 @@ class Pool:
     def _is_over(self) -> bool:
         return self._over or self._run_stop.is_set()
 
-    def _begin_thread(self) -> None:
-        """Have a thread for each client under way, as far as this machine gives them."""
-        if len(self._threads) >= min(self._under_way, self._most):
-            return
-        thread = Thread(target=self._serve, name=f"updoser_{len(self._threads)}")
+    @property
+    def _most(self) -> int:
+        """How many clients may be under way in all, those that wait to be tried again among them."""
+        return max(self._lending.most, 2 * self._lending.forks)
+
+    def _lend(self) -> None:
+        """See who is silent, and have threads for what may be begun in their places."""
+        if self._lending.look():
+            for _turn in range(self._turns.qsize() + len(self._later)):
+                if not self._begin_thread():
+                    break
+
+    def _begin_thread(self) -> bool:
+        """Have a thread for each client under way, as far as they have places and this machine gives them."""
+        lending = self._lending
+        if len(self._threads) >= min(self._under_way, lending.forks + lending.lent):
+            return False
+        thread = Thread(target=self._serve, name=f"updoser_{self._started}")
+        with self._lock:
+            self._threads.add(thread)
         try:
             thread.start()
-            self._threads.append(thread)
+            self._started += 1
         except (RuntimeError, MemoryError) as error:
+            with self._lock:
+                self._threads.discard(thread)
             if self._threads:
-                self._most = len(self._threads)
-                return
+                lending.enough(len(self._threads))
+                return False
             self._over = True
             self._broken = self._broken or own_limit(error) or error
+            return False
+        return True
 
     def _serve(self) -> None:
         while (turn := self._next()) is not None:
             self._take(turn)
             del turn  # an order isn't kept while the next one is waited for
+            if self._is_spare():
+                return
+
+    def _is_spare(self) -> bool:
+        """Say of the thread that asks whether it isn't needed any more; it is forgotten then."""
+        with self._lock:
+            spare = len(self._threads) > self._lending.forks + self._lending.lent
+            if spare:
+                self._threads.discard(current_thread())
+            return spare
 
     def _next(self) -> Turn | None:
         """Wait for a turn: one that comes again only while there is no other. None when there is nothing any more."""
@@ -203,7 +253,7 @@ class Pool:
     def _take(self, turn: Turn) -> None:
         batch = turn.order.batch
         try:
-            if len(self._later) >= self._most:  # so many can't be reached that they would be more than are under way
+            if len(self._later) >= self._most - self._lending.forks:  # so many can't be reached that others had no room
                 turn = replace(turn, tries=turn.tries or reaching.CONNECT_TRIES)
             answer = self._answerer.answer(turn)
             if answer is None:

@@ -10,6 +10,7 @@ from reconciler.model.batch import Batch, Change, Order, StepDone, Target
 from reconciler.worker.answering import Answerer, Turn
 from reconciler.worker.fetching import Fetching
 from reconciler.worker.halts import Halts
+from reconciler.worker.lending import Lending
 from tests.fakes import NOW
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Deployer:
         halts = Halts(lambda: NOW, lambda: False)
         halts.add(halted)
         content = store.open if store is not None else None
-        self._answerer = Answerer(reach, content, lambda: NOW, halts, Fetching())  # type: ignore[arg-type]
+        self._answerer = Answerer(reach, content, lambda: NOW, halts, Fetching(), Lending(1))  # type: ignore[arg-type]
 
     def __call__(self, task: Task, prepared: Prepared | None = None) -> Result:
         task = replace(task, prepared=prepared) if prepared is not None else task
