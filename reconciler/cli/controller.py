@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from reconciler import SPEC_FILE
-from reconciler.cli.options import EVENTS, FILE, VARIABLES, desk_of, table_options, together
+from reconciler.cli.options import EVENTS, FILE, FORKS, VARIABLES, desk_of, table_options, together
 from reconciler.cli.places import READ, WRITTEN
 from reconciler.cli.root import cli
 from reconciler.cli.values import Duration, HostPort
@@ -56,7 +56,7 @@ _GIT = together(
 
 @cli.command()
 @together(FILE, VARIABLES, EVENTS)
-@click.option("--forks", type=click.IntRange(1, 1024), default=20, show_default=True, help="Clients at a time.")
+@click.option("--forks", type=click.IntRange(1, 1024), default=20, show_default=True, help=FORKS)
 @click.option(
     "--listen",
     type=HostPort(),

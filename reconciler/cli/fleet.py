@@ -9,6 +9,7 @@ import click
 from reconciler.cli import completing
 from reconciler.cli.options import (
     FILE,
+    FORKS,
     METRICS_INTO,
     VARIABLES,
     desk_of,
@@ -84,7 +85,7 @@ def history(context: click.Context, /, run_id: str, last: int, since: Any, **opt
     "--sources", is_flag=True, help="Look at sources and the keys that they trust; what is named are sources."
 )
 @click.option("--client-script", is_flag=True, help="Print the script that runs on clients, for use with sudoers.")
-@click.option("--forks", type=click.IntRange(1, 1024), default=4, show_default=True, help="Clients at a time.")
+@click.option("--forks", type=click.IntRange(1, 1024), default=4, show_default=True, help=FORKS)
 @click.pass_context
 def doctor(
     context: click.Context,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
 
 DEFAULT_FILE = Path(SPEC_FILE)
+FORKS = "Clients at a time; from 2 on, one that says nothing for long lends its place to another one."
 
 
 def together(*options: Callable[[CommandT], CommandT]) -> Callable[[CommandT], CommandT]:
@@ -140,7 +141,7 @@ def look_options(*, refresh: bool) -> Callable[[CommandT], CommandT]:
             help="Look at clients, inventories and sources, or take what the state remembers.",
         ),
         click.option("--verify", is_flag=True, help="Hash every file on clients and in the store."),
-        click.option("--forks", type=click.IntRange(1, 1024), default=20, show_default=True, help="Clients at a time."),
+        click.option("--forks", type=click.IntRange(1, 1024), default=20, show_default=True, help=FORKS),
         click.option("--allow-shrink", is_flag=True, help="Believe an inventory that lost more than max_shrink."),
         EVENTS,
     )

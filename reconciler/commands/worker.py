@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import DocumentError
 from reconciler.worker.crewing import CACHE, Means, Worker, contents_of
+from reconciler.worker.lending import LENDS
 from reconciler.worker.setup import read_setup
 from reconciler.worker.speaking import Speaker
 
@@ -44,7 +45,14 @@ def speak(config: Path | None) -> int:
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
 
     def prepare(setup: Mapping[str, Any], asking: Asking) -> Worker:
-        means = Means(forks=_forks(setup, file), stop=stop, over=over, clock=_now, debug=_debugging())
+        means = Means(
+            forks=_forks(setup, file),
+            lends=_lends(setup, file),
+            stop=stop,
+            over=over,
+            clock=_now,
+            debug=_debugging(),
+        )
         return _near(setup, means, asking) if file is None else _far(file, means, asking)
 
     return Speaker(incoming, outgoing, prepare).run(stop, over)
@@ -55,6 +63,14 @@ def _forks(setup: Mapping[str, Any], file: WorkerFile | None) -> int:
     if type(forks) is not int or forks < 1:
         raise DocumentError("the setup that came doesn't say on how many clients to work at a time")
     return forks if file is None else min(forks, file.forks)
+
+
+def _lends(setup: Mapping[str, Any], file: WorkerFile | None) -> int:
+    """Read for how many clients each fork is, with silent ones; the file of a worker that takes one at a time holds."""
+    lends = setup.get("lends")
+    if type(lends) is not int or lends < 1 or (file is not None and file.forks == 1):
+        return 1
+    return min(lends, LENDS)
 
 
 def _near(document: Mapping[str, Any], means: Means, asking: Asking) -> Worker:

@@ -8,7 +8,7 @@
     WANT                  ->
                           <-    PIECE..., END (or NONE)
     GOT..., LEAVE         ->
-    REPORT...             ->
+    REPORT..., LENT       ->
                           <-    HALT, STOP
 
 Both send ALIVE when they have nothing else to say. A message is a byte for its kind, four for the length of its body
@@ -68,6 +68,11 @@ class Kind(IntEnum):
     """The worker: the number of a question that needs no more answer."""
     FAILED = 7
     """The worker: why it can't go on, as an error in JSON; it ends."""
+    LENT = 8
+    """The worker: for how many clients more than its forks it has room now, as a number of four bytes.
+
+    It is said only where the setup has `lends`: a controller that says nothing of that doesn't know this message.
+    """
     SETUP = 16
     """The controller: what the worker is to be, as JSON."""
     PRIVATE = 17
@@ -96,6 +101,7 @@ _LONGEST: dict[int, int] = {
     Kind.GOT: _NUMBER.size,
     Kind.LEAVE: _NUMBER.size,
     Kind.FAILED: _SMALL,
+    Kind.LENT: _NUMBER.size,
     Kind.SETUP: _LARGE,
     Kind.PRIVATE: DIGEST + MAX_PRIVATE,
     Kind.ORDER: MAX_BATCH,

@@ -4,6 +4,7 @@
 * Content that it lacks it asks for (`asking`); private content comes with its order and is held as long as that.
 * Both sides say every few seconds that they are there. Where the controller isn't any more, because its end of the
   stream is closed or it is silent for too long, no client is begun: those under way are finished, and then it ends.
+* For how many clients more it has room, as others are silent, it says whenever that changes, where the setup asks so.
 * What isn't of the protocol ends it, with the reason as its last message.
 """
 
@@ -23,7 +24,7 @@ from reconciler import __version__
 from reconciler.errors import DocumentError, ProtocolError, TransportError, UpdoserError
 from reconciler.formats.answer_json import error_form, read_error, write_report
 from reconciler.formats.batch_json import FORMAT_VERSION, read_batch
-from reconciler.formats.frames import PREFACE, Frame, Frames, Kind, frame, json_frame
+from reconciler.formats.frames import PREFACE, Frame, Frames, Kind, frame, json_frame, number_frame
 from reconciler.model.batch import Ended, Order
 from reconciler.worker.asking import Asking
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from threading import Event
 
-    from reconciler.contracts import Crew
+    from reconciler.contracts import Crew, Lender
     from reconciler.model.batch import Halt, Report
 
 ALIVE = 4.0
@@ -50,7 +51,7 @@ _LOG = logging.getLogger("updoser.worker")
 class Ready(Protocol):
     """A worker that knows its setup."""
 
-    def crew(self) -> AbstractContextManager[Crew]:
+    def crew(self) -> AbstractContextManager[Lender]:
         """Give what carries orders out."""
 
     def masked(self, text: str) -> str:
@@ -75,6 +76,7 @@ class Speaker:
         self._inbox: SimpleQueue[Frame | _Gone] = SimpleQueue()
         self._heard = time.monotonic()
         self._silence = SILENCE
+        self._says_lent = False
         self._private: dict[str, bytes] = {}
         self._asking = Asking(self._out.send)
         self._crew: Crew | None = None
@@ -115,11 +117,13 @@ class Speaker:
         if type(setup) is not dict or setup.get("format_version", "").partition(".")[0] != "1":
             raise DocumentError("the setup that came isn't one that this version of updoser reads")
         silence = setup.get("silence", SILENCE)
+        self._says_lent = "lends" in setup
         self._silence = float(silence) if type(silence) in {int, float} and silence > 0 else SILENCE
         return cast("Mapping[str, Any]", setup)
 
-    def _serve(self, crew: Crew, ready: Ready, stop: Event, over: Event) -> int:
+    def _serve(self, crew: Lender, ready: Ready, stop: Event, over: Event) -> int:
         under_way: set[tuple[str, int]] = set()
+        lent = 0
         gone: _Gone | None = None
         self._crew = crew
         while True:
@@ -138,6 +142,9 @@ class Speaker:
                 if isinstance(report, Ended):
                     under_way.discard((report.batch, report.attempt))
                 self._out.send(frame(Kind.REPORT, write_report(_masked(report, ready))))
+            if self._says_lent and (now := crew.lent) != lent:
+                lent = now
+                self._out.send(number_frame(Kind.LENT, lent))
             if gone is not None and not under_way:
                 if gone.error is not None:
                     raise gone.error

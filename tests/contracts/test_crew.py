@@ -27,6 +27,7 @@ from reconciler.model.client import Client
 from reconciler.model.deploy import Step
 from reconciler.model.release import ReleaseFile, content_digest
 from reconciler.plugins.executor import processes, relay
+from reconciler.worker.lending import FEW, Lending
 from reconciler.worker.pool import Pool
 from reconciler.worker.setup import SPEAK
 from tests.contracts.sluice import Sluice
@@ -108,7 +109,18 @@ def ground(tmp_path: Path) -> Ground:
 def of_threads(ground: Ground) -> Opens:
     transport = GuardedTransport(Sluice({"folder": str(ground.folder)}))
     reach = Reach(lambda _group: transport, ground.stop)
-    return lambda forks=4: Pool(reach, ground.content, forks=forks, stop=ground.stop, clock=lambda: ground.now())  # noqa: PLW0108 - a test sets it later
+
+    def opens(forks: int = 4, lends: int = 1) -> Pool:
+        return Pool(
+            reach,
+            ground.content,
+            forks=forks,
+            stop=ground.stop,
+            clock=lambda: ground.now(),  # noqa: PLW0108 - a test sets it later
+            lending=Lending(forks, forks * lends),
+        )
+
+    return opens
 
 
 def hands(ground: Ground, **setup: Any) -> Hands:
@@ -135,7 +147,7 @@ def of_processes(ground: Ground) -> Opens:
         "groups": {"g": way, "h": way},
     }
     executor = make_plugin(processes, {"count": 1}, fake_context(ground.elsewhere))
-    return lambda forks=4: executor.open(hands(ground, worker=setup), forks)
+    return lambda forks=4, lends=1: executor.open(replace(hands(ground, worker=setup), lends=lends), forks)
 
 
 def of_relay(ground: Ground, fleet: SshFleet) -> Opens:
@@ -146,7 +158,7 @@ def of_relay(ground: Ground, fleet: SshFleet) -> Opens:
     options = {"host": fleet.addresses[0], "command": f"{shlex.join(SPEAK)} --config {file}", **fleet.options()}
     context = fake_context(ground.elsewhere, secrets={"key": fleet.key.read_text()})
     executor = make_plugin(relay, options, context)
-    return lambda forks=4: executor.open(hands(ground), forks)
+    return lambda forks=4, lends=1: executor.open(replace(hands(ground), lends=lends), forks)
 
 
 @pytest.fixture(scope="module")
@@ -296,6 +308,34 @@ def test_as_many_clients_as_forks_are_under_way_at_a_time_and_no_more(opens: Ope
         assert crew.room(crew.lane("c0")) <= 0
         ground.let_go(*names)
         assert set(answers(all_reports(crew))) == set(names)
+
+
+def test_clients_that_say_nothing_lend_their_places_to_others_wherever_they_are_worked_on(
+    opens: Opens, ground: Ground
+) -> None:
+    known, silent = [f"known{at}" for at in range(FEW)], [f"silent{at}" for at in range(7)]
+    quick = [f"quick{at}" for at in range(5)]
+    ground.hold(*silent)
+    reports: list[Report] = []
+    with opens(forks=2, lends=8) as crew:
+
+        def worked_on(names: list[str], answered: int) -> None:
+            """Have clients worked on as there is room for them, until so many were answered for in all."""
+
+            def through() -> bool:
+                while names and crew.room(crew.lane(names[0])) > 0:
+                    crew.give(crew.lane(names[0]), Order(batch(ground.targets(names[0]), id_=names.pop(0))))
+                reports.extend(crew.receive(0.05))
+                return not names and len(answers(reports)) >= answered
+
+            until(through)
+
+        worked_on(list(known), len(known))
+        worked_on([*silent, *quick], len(known) + len(quick))
+        assert set(answers(reports)) == {*known, *quick}
+        ground.let_go(*silent)
+        worked_on([], len(known) + len(quick) + len(silent))
+    assert ground.begun() == dict.fromkeys([*known, *quick, *silent], 1)
 
 
 def test_answers_come_while_other_clients_of_the_batch_are_still_worked_on(opens: Opens, ground: Ground) -> None:

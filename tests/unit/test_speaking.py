@@ -24,6 +24,7 @@ from reconciler.model.batch import Answer, Batch, Change, Ended, Look, Target
 from reconciler.model.client import Client
 from reconciler.model.deploy import Step
 from reconciler.model.release import ReleaseFile, content_digest
+from reconciler.worker.lending import Lending
 from reconciler.worker.pool import Pool
 from reconciler.worker.speaking import Speaker
 from tests.contracts.sluice import Sluice
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from reconciler.contracts import Crew
+    from reconciler.contracts import Lender
     from reconciler.formats.frames import Frame
     from reconciler.worker.asking import Asking
 
@@ -52,6 +53,7 @@ class Bench:
         self.cache = folder / "cache"
         self.stop, self.over = Event(), Event()
         self.secret = "none"
+        self.now = 0.0
         to_worker, self._to = os.pipe()
         self._from, from_worker = os.pipe()
         self._frames = Frames(greeting=True)
@@ -117,10 +119,11 @@ class _Ready:
         self._contents = CachedContents.at(bench.cache, 2**30, [asking], bench.over)
 
     @contextmanager
-    def crew(self) -> Iterator[Crew]:
+    def crew(self) -> Iterator[Lender]:
         transport, stop = Sluice({"folder": str(self._bench.folder)}), self._bench.stop
         reach = Reach(lambda _group: transport, stop)
-        with Pool(reach, self._contents.open, forks=self._forks, stop=stop, clock=lambda: NOW) as pool:
+        lending = Lending(self._forks, 16 * self._forks, clock=lambda: self._bench.now)
+        with Pool(reach, self._contents.open, forks=self._forks, stop=stop, clock=lambda: NOW, lending=lending) as pool:
             yield pool
 
     def masked(self, text: str) -> str:
@@ -170,6 +173,32 @@ def test_it_says_first_what_it_is_and_takes_a_setup(bench: Bench) -> None:
     bench.listen(Kind.READY)
     bench.hang_up()
     assert bench.ended() == 0
+
+
+def test_it_says_for_how_many_clients_more_it_has_room_as_others_are_silent(bench: Bench) -> None:
+    bench.say(json_frame(Kind.SETUP, {**SETUP, "lends": 16}))
+    bench.listen(Kind.READY)
+    for name in ("a", "b"):
+        (bench.folder / f"{name}.held").touch()
+    bench.say(order("a", "b"))
+    until(lambda: len(list(bench.folder.glob("*.begun"))) == 2)
+    bench.now = 1000.0
+    said = bench.listen(Kind.LENT).number
+    while said < 2:
+        said = bench.listen(Kind.LENT).number
+    (bench.folder / "a.held").unlink()
+    assert bench.listen(Kind.LENT).number == 1
+
+
+def test_a_controller_that_says_nothing_of_it_isnt_told_what_is_lent(ready: Bench) -> None:
+    (ready.folder / "a.held").touch()
+    ready.say(order("a", "b"))
+    until((ready.folder / "a.begun").exists)
+    ready.now = 1000.0
+    ready.say(frame(Kind.STOP), order("c", id_="b2"))
+    assert [ready.listen(Kind.REPORT, Kind.LENT).kind for _report in range(3)] == [Kind.REPORT] * 3
+    (ready.folder / "a.held").unlink()
+    assert [ready.listen(Kind.REPORT, Kind.LENT).kind for _report in range(2)] == [Kind.REPORT] * 2
 
 
 def test_content_is_asked_for_once_however_many_clients_need_it(ready: Bench) -> None:

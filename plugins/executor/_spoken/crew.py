@@ -55,8 +55,10 @@ class SpokenCrew:
         Each works on so many (`forks`) clients at a time, and wants batches of `size`.
         """
         self._hands = hands
-        self._setup = {"format_version": "1.0", **setup, "forks": forks}
+        lends = {"lends": hands.lends} if hands.lends > 1 else {}
+        self._setup = {"format_version": "1.1", **setup, "forks": forks, **lends}
         self._forks = forks
+        self._most_lent = (hands.lends - 1) * forks
         self._size = size
         names = map(str, range(len(workers))) if len(workers) > 1 else [""]
         self._lanes = {at: _Lane(name, connect) for at, (name, connect) in zip(names, workers.items(), strict=True)}
@@ -86,11 +88,16 @@ class SpokenCrew:
         return str(zlib.crc32(client.encode()) % len(self._lanes)) if len(self._lanes) > 1 else ""
 
     def room(self, lane: str) -> int:
-        """Say for how many clients more there is room: as many wait there as are worked on, so that nobody idles."""
+        """Say for how many clients more there is room: as many wait there as are worked on, so that nobody idles.
+
+        What a worker lends comes on top of that, as far as it may.
+        """
         found = self._lanes[lane]
         self._revive(found)
         line = found.line
-        return 0 if line is None or line.lost else max(2 * self._forks - line.under_way, 0)
+        if line is None or line.lost:
+            return 0
+        return max(2 * self._forks + min(line.lent, self._most_lent) - line.under_way, 0)
 
     @property
     def size(self) -> int:

@@ -98,6 +98,8 @@ class Line:
         self._left: dict[tuple[str, int], set[str]] = {}
         self._closing = self._losing = False
         self.ready = False
+        self.lent = 0
+        """How many clients more than its forks the worker says that it has room for."""
         self.lost = ""
         """Why the worker is lost; empty while it isn't."""
         self._threads: list[threading.Thread] = []
@@ -199,6 +201,8 @@ class Line:
             case Kind.LEAVE:
                 with self._changed:
                     self._questions.discard(said.number)
+            case Kind.LENT:
+                self.lent = said.number
             case Kind.HELLO:
                 self._greet(said.json)
             case Kind.READY:
