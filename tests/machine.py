@@ -114,6 +114,21 @@ def kill_at_any_moment(killed: Callable[[int, str], bool], count: Path, few: int
     return calls
 
 
+def slow_clock(machine: Machine, monkeypatch: pytest.MonkeyPatch, begun: Path, begins: int = 0) -> None:
+    """Have nobody on the machine sleep before a file is there: what is to be late has begun by then.
+
+    Who sleeps `begins` seconds has begun.
+    """
+    tools = machine.folder / "clock"
+    tools.mkdir()
+    (tools / "sleep").write_text(
+        f'#!/bin/sh\n[ "$1" != {begins} ] || : >{begun}\n'
+        f'until test -e {begun}; do /bin/sleep 0.02; done\nexec /bin/sleep "$@"\n'
+    )
+    (tools / "sleep").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+
+
 def rot(root: Path, component: str, version: str, name: str) -> None:
     """Change the bytes of a file as a dying disk does: nothing that its folder tells of it changes."""
     path = root / component / version / name

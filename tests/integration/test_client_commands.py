@@ -18,7 +18,7 @@ from reconciler.client.session import ShellSession, client_script
 from reconciler.errors import ClientError
 from reconciler.model.deploy import ClientCheck, Hook, Hooks, Layout, Outcome
 from reconciler.plugins.transport.local import LocalPipe
-from tests.machine import MORE_SHELLS, SHELLS, Machine, into, kill_at_any_moment, raw, request_bytes, step
+from tests.machine import MORE_SHELLS, SHELLS, Machine, into, kill_at_any_moment, raw, request_bytes, slow_clock, step
 from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
@@ -65,15 +65,6 @@ def update(
 def ask(machine: Machine, way: Step, purpose: Purpose) -> Outcome:
     request = replace(machine.request(way), purpose=purpose)
     return machine.session.deploy(request, machine.open).outcomes[0]
-
-
-def slow_clock(machine: Machine, monkeypatch: pytest.MonkeyPatch, begun: Path) -> None:
-    """Have nobody on the machine sleep before a file is there: what is to be late has begun by then."""
-    tools = machine.folder / "tools"
-    tools.mkdir()
-    (tools / "sleep").write_text(f'#!/bin/sh\nuntil test -e {begun}; do /bin/sleep 0.02; done\nexec /bin/sleep "$@"\n')
-    (tools / "sleep").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
 
 
 def without(machine: Machine, monkeypatch: pytest.MonkeyPatch, *tools: str) -> bytes:

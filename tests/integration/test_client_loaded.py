@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.client.loading import loading_check
 from reconciler.model.question import Asked, Question
-from tests.machine import SHELLS, Machine, step
+from tests.machine import SHELLS, Machine, slow_clock, step
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,8 +69,10 @@ def test_a_look_says_what_an_engine_has_loaded_or_why_that_is_not_known(
     assert machine.listing() == before
 
 
-def test_an_engine_that_does_not_answer_is_not_waited_for(machine: Machine) -> None:
-    found = looked(machine, "echo 1; sleep 600 & sleep 600", timeout=1)
+def test_an_engine_that_does_not_answer_is_not_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = machine.folder / "begun"
+    slow_clock(machine, monkeypatch, begun)
+    found = looked(machine, f"echo 1; : >{begun}; sleep 600 & sleep 600", timeout=1)
     assert found.unsaid == "no answer came in time: 1"
     assert machine.leftovers() == []
 
@@ -100,7 +102,10 @@ def test_a_switch_that_waits_for_its_engine_is_good_as_soon_as_that_has_loaded_t
     assert (outcome.status, outcome.loaded) == ("changed", "2")
 
 
-def test_a_switch_whose_engine_does_not_load_the_version_in_time_is_taken_back(machine: Machine) -> None:
+def test_a_switch_whose_engine_does_not_load_the_version_in_time_is_taken_back(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_clock(machine, monkeypatch, machine.folder / "begun", begins=2)  # as who waits for the engine to say more
     outcome = switched(machine, "echo 'it''s 1'; echo 1; echo noise >&2", within=1)
     assert (outcome.status, outcome.version) == ("failed", "1")
     assert (
