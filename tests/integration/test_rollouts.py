@@ -227,8 +227,11 @@ def test_a_plan_file_is_refused_once_its_rollout_was_halted(fleet_of: FleetOf) -
 def test_waiting_takes_all_steps_and_an_abort_can_take_them_back(fleet_of: FleetOf) -> None:
     fleet = fleet_of({**CANARY, "soak": "2s"}, {**ALL, "soak": "1h"})
     fleet.release("rules", "2", rules_txt=b"two")
-    process = fleet.start("apply", "--auto-approve", "--wait")
-    until(lambda: versions(fleet) == "2 2 2 2 2", process)
+    with (fleet.folder / "said").open("w") as said:
+        process = fleet.start_telling(said, "apply", "--auto-approve", "--wait")
+    # It is through with all of them, and won't look again for a while: else it would take them back by itself.
+    until(lambda: "waiting: rules: wave 2 of 2 soaks" in (fleet.folder / "said").read_text(), process)
+    assert versions(fleet) == "2 2 2 2 2"
     assert fleet.run("rollout", "abort", "rules", "--undo", "--reason", "INC-2").code == 0
     process.terminate()
     process.communicate(timeout=PATIENCE)
