@@ -115,6 +115,9 @@ class Memory:
     def record_rollout(self, record: RolloutRecord) -> None:
         self.records[record.key] = record
 
+    def record_rollouts(self, records: Iterable[RolloutRecord]) -> None:
+        self.records.update({record.key: record for record in records})
+
     def record_fared(self, found: Iterable[tuple[str, Fared]]) -> None:
         for client, (key, message, fault) in found:
             if message:

@@ -48,20 +48,19 @@ def move_on(plan: Plan, work: Workspace) -> frozenset[Key]:
         now = {key: record.fingerprint for key, record in known.items()}
         steered = {step.record.key for step in plan.rollouts if now.get(step.record.key, "") != step.before}
         moved = [step for step in plan.rollouts if step.new and step.record.key not in steered]
+        work.state.record_rollouts([step.record for step in moved])
         for step in moved:
-            work.state.record_rollout(step.record)
             if step.record.over:
                 work.state.forget_failures(step.record.key)
         return frozenset(steered), moved
 
     steered, moved = work.state.whole(move)
-    for step in moved:
-        tell(step, step.says, work)
+    work.state.journal(work.means.run_id, [_tell(step, step.says, work) for step in moved])
     return steered
 
 
-def tell(step: RolloutStep, says: str, work: Workspace) -> None:
-    """Tell where a rollout is, and write it into the history of the run."""
+def _tell(step: RolloutStep, says: str, work: Workspace) -> JournalEntry:
+    """Tell where a rollout is, and give what is to be written into the history of the run."""
     record = step.record
     where = f" ({record.group})" if record.group else ""
     work.means.emit(
@@ -75,7 +74,7 @@ def tell(step: RolloutStep, says: str, work: Workspace) -> None:
             wave=record.wave,
         )
     )
-    entry = JournalEntry(
+    return JournalEntry(
         group=record.group,
         component=record.component,
         to_version=record.version,
@@ -83,7 +82,6 @@ def tell(step: RolloutStep, says: str, work: Workspace) -> None:
         message=says,
         at=work.means.clock(),
     )
-    work.state.journal(work.means.run_id, [entry])
 
 
 class Breaker:
@@ -199,7 +197,8 @@ class Breaker:
         if not self._write(key, lambda known: replace(known, status="halted", reason=reason, undo=step.undo)):
             return
         halted = replace(step.record, status="halted", reason=reason)
-        tell(replace(step, record=halted), halted.stopped, self._work)
+        told = _tell(replace(step, record=halted), halted.stopped, self._work)
+        self._work.state.journal(self._work.means.run_id, [told])
 
     def clear(self, key: Key) -> None:
         """Remember that all that was asked at the end of a soak was good."""

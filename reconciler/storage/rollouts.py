@@ -12,13 +12,14 @@ from reconciler.model.deploy import MACHINE, RELEASE
 from reconciler.model.report import Quarantined
 from reconciler.model.rollout import STATUSES, UNFIT, UNSETTLED, Approval, Cut, Move, RolloutRecord
 from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.bulk import any_of
 from reconciler.storage.cells import checked
-from reconciler.storage.database import upsert
+from reconciler.storage.database import insert_many, upsert
 from reconciler.storage.judging import Behind
 from reconciler.storage.tables import CLIENTS, ROLLOUT_FAILURES, ROLLOUT_MOVES, ROLLOUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy import ColumnElement, Row, Table
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from reconciler.model.spec import Quarantine
 
 _KEY = ("component", "version", "grp")
+_MOVE = (*_KEY, "status", "wave", "reason", "at")
+_NAMED = ((ROLLOUTS.c.component, "component"), (ROLLOUTS.c.version, "version"))
 Ended = tuple[float, str, str, str]
 """Where a rollout stands among those that are over: when it began, component, version and group."""
 
@@ -79,33 +82,25 @@ class RolloutRecords(Part):
 
     def record_rollout(self, record: RolloutRecord) -> None:
         """Remember how far a rollout is."""
-        row = {
-            "component": record.component,
-            "version": record.version,
-            "grp": record.group,
-            "status": record.status,
-            "wave": record.wave,
-            "started": seconds(record.started),
-            "opened": seconds(record.opened),
-            "passed": None if record.passed is None else seconds(record.passed),
-            "cleared": record.cleared,
-            "first": record.first,
-            "catches_up": record.catches_up,
-            "had": json.dumps(dict(record.had)),
-            "reason": record.reason,
-            "undo": record.undo,
-            "structure": record.structure,
-            "cuts": json.dumps([asdict(cut) for cut in record.cuts]),
-            "sizes": json.dumps(record.sizes),
-            "approved": json.dumps([[entry.wave, entry.who, seconds(entry.at)] for entry in record.approved]),
-        }
-        key = [ROLLOUTS.c[name] == row[name] for name in _KEY]
+        self.record_rollouts([record])
+
+    def record_rollouts(self, records: Sequence[RolloutRecord]) -> None:
+        """Remember how far rollouts are, at once; of several records of one the last word counts."""
+        if not records:
+            return
+        table, at = ROLLOUTS.c, seconds(self._clock())
+        named = (any_of(column, {getattr(one, name) for one in records}) for column, name in _NAMED)
+        chosen = select(*(table[name] for name in (*_KEY, "status", "wave"))).where(*named)
         with self._write(lasts=True) as connection:
-            before = connection.execute(select(ROLLOUTS.c.status, ROLLOUTS.c.wave).where(*key)).first()
-            if before is None or tuple(before) != (record.status, record.wave):
-                moved = {name: row[name] for name in (*_KEY, "status", "wave", "reason")}
-                connection.execute(ROLLOUT_MOVES.insert().values(**moved, at=seconds(self._clock())))
-            upsert(connection, ROLLOUTS, [row], tuple(name for name in row if name not in _KEY))
+            known = {(row[0], row[1], row[2]): (row[3], row[4]) for row in connection.execute(chosen)}
+            moves = []
+            for one in records:
+                if known.get(one.key) != (one.status, one.wave):
+                    known[one.key] = one.status, one.wave
+                    moves.append((*one.key, one.status, one.wave, one.reason, at))
+            insert_many(connection, ROLLOUT_MOVES, _MOVE, moves)
+            rows = [_row(one) for one in {one.key: one for one in records}.values()]
+            upsert(connection, ROLLOUTS, rows, tuple(name for name in rows[0] if name not in _KEY))
             self._announce(connection)
 
     def rollout_moves(self, key: Key) -> list[Move]:
@@ -206,6 +201,29 @@ class RolloutRecords(Part):
 
 def _is(table: Table, key: Key) -> list[ColumnElement[bool]]:
     return [table.c[name] == value for name, value in zip(_KEY, key, strict=True)]
+
+
+def _row(record: RolloutRecord) -> dict[str, Any]:
+    return {
+        "component": record.component,
+        "version": record.version,
+        "grp": record.group,
+        "status": record.status,
+        "wave": record.wave,
+        "started": seconds(record.started),
+        "opened": seconds(record.opened),
+        "passed": None if record.passed is None else seconds(record.passed),
+        "cleared": record.cleared,
+        "first": record.first,
+        "catches_up": record.catches_up,
+        "had": json.dumps(dict(record.had)),
+        "reason": record.reason,
+        "undo": record.undo,
+        "structure": record.structure,
+        "cuts": json.dumps([asdict(cut) for cut in record.cuts]),
+        "sizes": json.dumps(record.sizes),
+        "approved": json.dumps([[entry.wave, entry.who, seconds(entry.at)] for entry in record.approved]),
+    }
 
 
 def _move(row: Row[Any]) -> Move:

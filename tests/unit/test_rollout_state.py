@@ -76,6 +76,41 @@ def test_a_rollout_comes_back_as_it_was_with_cuts_and_approvals_and_the_last_wor
     assert all(known[record.key].fingerprint == record.fingerprint for record in known.values())
 
 
+def made(component: str, version: str, group: str = "") -> RolloutRecord:
+    cut = Cut("all", 100, ())
+    return RolloutRecord(
+        component=component,
+        version=version,
+        group=group,
+        status="running",
+        cuts=(cut,),
+        sizes=(3,),
+        structure="s",
+        started=NOW,
+        opened=NOW,
+        wave=1,
+    )
+
+
+def test_rollouts_that_move_at_once_each_have_the_move_that_is_new_and_the_last_word_counts(state: Any) -> None:
+    first = made("rules", "2")
+    state.record_rollout(first)
+    others = [made("engine", "2"), made("engine", "3", "g")]
+    state.record_rollouts([others[1], first, others[0], replace(others[0], status="halted", reason="1 failed")])
+    known = state.rollouts()
+    assert {key: known[key].status for key in known} == {
+        ("rules", "2", ""): "running",
+        ("engine", "2", ""): "halted",
+        ("engine", "3", "g"): "running",
+    }
+    assert [move.status for move in state.rollout_moves(("rules", "2", ""))] == ["running"]
+    assert [(move.status, move.reason) for move in state.rollout_moves(("engine", "2", ""))] == [
+        ("running", ""),
+        ("halted", "1 failed"),
+    ]
+    assert known["engine", "3", "g"] == others[1]
+
+
 # --- failures -------------------------------------------------------------------------------------------------------
 
 
