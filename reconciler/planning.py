@@ -25,7 +25,7 @@ from reconciler.planner.against import against
 from reconciler.planner.conditions import drifted
 from reconciler.planner.inputs import Wanted
 from reconciler.planner.leaving import leaving
-from reconciler.planner.outlook import run_of
+from reconciler.planner.outlook import Imagination, run_of
 from reconciler.planner.planner import make_plan
 from reconciler.planner.protection import advance
 from reconciler.planner.provenance import provenance
@@ -142,13 +142,17 @@ def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
     observed = _look(work, options, wanted)
     made = _decide(work, options, wanted, observed)
     now = made.created
-    run = run_of(wanted, observed, made, now)
+    imagined = Imagination(wanted, observed)
+    found = run_of(imagined, made, now)
     before = managed_before(work)
     left, clients = leaving(wanted, observed, before, settings_left(work, before), work.roll.moved())
-    if run:
-        from reconciler.planner.forecast import arrivals
+    run = None
+    if found:
+        from reconciler.planner.forecast import all_arrive, arrivals
 
-        run = replace(run, arrivals=arrivals(wanted, observed, made, now))
+        done, run = found
+        if not all_arrive(wanted, imagined.observed, done, now):
+            run = replace(run, arrivals=arrivals(wanted, observed, made, now))
     return replace(
         made,
         run=run,

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from reconciler.formats.counts import count_text
 from reconciler.model.forecast import PERCENTS, Forecast, Point, Reach, ReleaseForecast, WaveForecast
 from reconciler.model.outlook import Arrival
+from reconciler.model.plan import FINDINGS
 from reconciler.planner.imagined import all_loaded
 from reconciler.planner.moments import Moments
 from reconciler.planner.outlook import Imagination
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Cohort, Plan
     from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.planner.inputs import Observed, Wanted
+    from reconciler.planner.outlook import Run
 
 HORIZON = timedelta(days=60)
 MOST_PLANS = 1000
@@ -119,6 +121,26 @@ def arrivals(wanted: Wanted, observed: Observed, plan: Plan, now: datetime) -> t
     return tuple(found)
 
 
+def all_arrive(wanted: Wanted, after: Observed, run: Run, now: datetime) -> bool:
+    """Say that all releases reach all of their clients in a run, so that nothing is left to be told of `arrivals`.
+
+    `after` is what is there after it. This costs a plan, and not several for each component as a forecast does.
+    """
+    if run.more or _keeps_back(run.left):
+        return False
+    course = _Course(wanted, after, 1)
+    course.apply(now, 0)
+    if course.next(now) is not None or _keeps_back(course.plan):
+        return False
+    for plan in run.plans:
+        course.note(plan, now)
+    return all(course.have(key) >= track.clients for key, track in course.tracks.items())
+
+
+def _keeps_back(plan: Plan) -> bool:
+    return any(getattr(plan, kind) for kind in FINDINGS)
+
+
 @dataclass(slots=True)
 class _Track:
     """What became of one release so far, as its rollout went on."""
@@ -152,7 +174,7 @@ class _Course:
     def __init__(self, wanted: Wanted, observed: Observed, most: int) -> None:
         self._wanted = wanted
         self._imagined = Imagination(wanted, all_loaded(wanted, observed))  # nothing fails: no engine either
-        self._plan: Plan
+        self.plan: Plan
         self.left = most
         self.tracks: dict[Key, _Track] = {}
         self._platforms: dict[tuple[str, str], set[str]] = {}
@@ -162,20 +184,20 @@ class _Course:
     def apply(self, now: datetime, applies: int) -> None:
         """Let applies run until nothing is due, or so many did, and remember what came of it."""
         self._imagined.set_free(now)
-        self._plan = self._imagined.plan(now)
+        self.plan = self._imagined.plan(now)
         self.left -= 1
-        self._note(self._plan, now)
+        self.note(self.plan, now)
         for _number in range(applies):
-            if not self._plan.due:
+            if not self.plan.due:
                 break
-            run = self._imagined.run(self._plan, now)
+            run = self._imagined.run(self.plan, now)
             self.left -= len(run.plans) + 1
             for made in (*run.plans[1:], run.left):
-                self._note(made, now)
-            self._plan = self._imagined.plan(now)
-            self._note(self._plan, now)
+                self.note(made, now)
+            self.plan = self._imagined.plan(now)
+            self.note(self.plan, now)
         for key, track in self.tracks.items():
-            have = self._have(key)
+            have = self.have(key)
             if track.curve and track.curve[-1].at == now:
                 track.curve.pop()
             if not track.curve or track.curve[-1].clients != have:
@@ -183,18 +205,19 @@ class _Course:
 
     def next(self, now: datetime) -> datetime | None:
         """Give when an apply has something to do again."""
-        if self._plan.due:  # what one apply wasn't for is the next one's
+        if self.plan.due:  # what one apply wasn't for is the next one's
             return now + timedelta(seconds=1)
-        waiting = {finding.reason for finding in self._plan.held}
+        waiting = {finding.reason for finding in self.plan.held}
         ends = [
             cohort.free_at
             for cohort in self._cohorts()
             if cohort.free_at is not None and cohort.free_at > now and cohort.hold in waiting
         ]
-        following = Moments(self._wanted, self._plan, now).next()
+        following = Moments(self._wanted, self.plan, now).next()
         return min([*ends, *([following] if following else [])], default=None)
 
-    def _note(self, plan: Plan, now: datetime) -> None:
+    def note(self, plan: Plan, now: datetime) -> None:
+        """Take where releases are by a plan of a moment."""
         for step in plan.rollouts:
             self._track(step.record.key).note(step.record, now)
         gone = {step.record.key[:2] for step in plan.rollouts}
@@ -221,7 +244,7 @@ class _Course:
         platforms = self._platforms.get((component, version), set())
         return cohort.profile is None or not platforms.isdisjoint({"any", cohort.profile.platform})
 
-    def _have(self, key: Key) -> int:
+    def have(self, key: Key) -> int:
         """Count the clients that have a release, or a later one."""
         component, version, _group = key
         spec = self._wanted.components.get(component)
@@ -276,7 +299,7 @@ class _Course:
             return f"not looked further: {cut}"
         component, version, _group = key
         counts: dict[str, int] = {}
-        for finding in (*self._plan.held, *self._plan.deferred):
+        for finding in (*self.plan.held, *self.plan.deferred):
             if (finding.component, finding.version) == (component, version):
                 reason = finding.reason.removeprefix("rollout: ")
                 counts[reason] = counts.get(reason, 0) + finding.clients

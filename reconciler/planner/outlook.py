@@ -90,12 +90,18 @@ class Imagination:
         return Run(tuple(done), step, more=True)
 
 
-def run_of(wanted: Wanted, observed: Observed, plan: Plan, now: datetime) -> Outlook | None:
-    """Give the whole run of a plan that was made of what was observed; None where no release goes by waves."""
+def run_of(imagined: Imagination, plan: Plan, now: datetime) -> tuple[Run, Outlook] | None:
+    """Give the whole run of a plan that was made of what is there; None where no release goes by waves.
+
+    What is imagined is what would be there after it.
+    """
     if not plan.rollouts:
         return None
-    imagined = Imagination(wanted, observed)
     run = imagined.run(plan, now)
+    return run, _outlook(imagined, run, now)
+
+
+def _outlook(imagined: Imagination, run: Run, now: datetime) -> Outlook:
     steps: list[WaveStep] = []
     made_for: list[Plan] = []
     for made in run.plans:
@@ -116,7 +122,7 @@ def run_of(wanted: Wanted, observed: Observed, plan: Plan, now: datetime) -> Out
         bytes=sum(step.bytes for step in steps),
         estimated=any(step.estimated for step in steps),
         more=run.more,
-        later=() if run.more else _later(wanted, run.left, now),
+        later=() if run.more else _later(imagined.wanted, run.left, now),
     )
 
 

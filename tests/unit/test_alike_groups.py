@@ -18,7 +18,7 @@ from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
 from reconciler.observe.cohorts import Marks, Selection, gather_cohorts
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.likes import likes
-from reconciler.planner.outlook import run_of
+from reconciler.planner.outlook import Imagination, run_of
 from reconciler.planner.planner import make_plan
 from reconciler.planner.ruler import Allowance
 from reconciler.planner.status import count_fleet
@@ -61,7 +61,8 @@ def test_a_plan_is_the_same_whether_groups_are_decided_over_together_or_each_by_
     for like in (likes_of(situation), {}):
         wanted, facts = situation.facts(freeze=freeze, cohorts=gathered(situation, like))
         plan = make_plan(wanted, facts, plan_id="p", now=situation.now)
-        run = run_of(wanted, facts, plan, situation.now)
+        found = run_of(Imagination(wanted, facts), plan, situation.now)
+        run = found[1] if found else None
         said.append((json.dumps(plan_document(plan)), run, count_fleet(wanted, facts, Allowance(situation.now))))
     assert said[0] == said[1]
 

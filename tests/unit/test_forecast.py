@@ -11,8 +11,9 @@ from jsonschema import Draft202012Validator
 from reconciler.model.forecast import Point, Reach, WaveForecast
 from reconciler.model.policy import AutoUpdate, Blackout, Limits, Rollout, Schedule, Wave, Window
 from reconciler.model.spec import Hold
-from reconciler.planner.forecast import HORIZON, arrivals, compare, forecast
+from reconciler.planner.forecast import HORIZON, all_arrive, arrivals, compare, forecast
 from reconciler.planner.moments import Moments
+from reconciler.planner.outlook import Imagination, run_of
 from reconciler.present.forecast_text import forecast_document, forecast_markdown, forecast_text
 from tests.fakes import NOW
 from tests.simulation import COMPONENT, START, World
@@ -170,6 +171,31 @@ def test_what_a_plan_says_of_arrivals_is_what_the_forecast_of_all_components_say
         for entry in made.releases
         if entry.reaches[-1].at != NOW
     ]
+
+
+@given(situations())
+@settings(max_examples=60)
+def test_a_run_after_which_all_releases_are_everywhere_leaves_no_arrival_to_be_told(situation: Any) -> None:
+    wanted, observed = situation.facts()
+    plan, imagined = situation.plan(), Imagination(wanted, observed)
+    found = run_of(imagined, plan, NOW)
+    if found and all_arrive(wanted, imagined.observed, found[0], NOW):
+        assert arrivals(wanted, observed, plan, NOW) == ()
+
+
+def test_all_arrive_in_a_run_without_a_wait_and_not_in_one_that_leaves_a_client() -> None:
+    held = (Hold("pc-00002", "for good"),)
+    for waves, holds, whole in (
+        ((Wave(count=1), Wave(share=1.0)), (), True),
+        (SOAKED, (), False),
+        ((Wave(share=1.0),), held, False),
+    ):
+        world = world_with(waves)
+        world.holds = holds
+        imagined = Imagination(*world.facts())
+        found = run_of(imagined, world.plan(), START)
+        assert found is not None
+        assert all_arrive(imagined.wanted, imagined.observed, found[0], START) is whole
 
 
 def test_a_client_is_reached_when_its_hold_or_quarantine_is_over() -> None:

@@ -252,8 +252,9 @@ def test_a_run_of_very_many_steps_is_cut_and_says_so() -> None:
     waves = (*(Wave(count=count) for count in range(1, MAX_STEPS + 2)), Wave(share=1.0))
     world = World(MAX_STEPS + 5, {"g": AutoUpdate(rollout=Rollout(waves=waves, limits=ANY))})
     world.release("2", "good")
-    run = run_of(*world.facts(), world.plan(), world.now)
-    assert run is not None
+    found = run_of(Imagination(*world.facts()), world.plan(), world.now)
+    assert found is not None
+    _done, run = found
     assert run.more
     assert len(run.steps) == MAX_STEPS
     assert run.later == ()
