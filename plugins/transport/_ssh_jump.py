@@ -6,12 +6,11 @@ from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import paramiko
-
 from reconciler.errors import TransportError, own_limit
 from reconciler.formats.known_hosts import host_name
 
 from ._jump import JumpWay
+from ._paramiko import paramiko
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,7 +16,6 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import bcrypt
-import paramiko
 from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import serialization
@@ -29,6 +28,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES, ChaCha20
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from reconciler.errors import SecretError
+
+from ._paramiko import paramiko
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,11 +10,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import paramiko
-
 from reconciler.errors import AuthenticationError, SecretError, TransportError, own_limit
 from reconciler.formats.known_hosts import fingerprint
 
+from ._paramiko import paramiko
 from ._ssh_keys import parse_key
 
 if TYPE_CHECKING:

@@ -7,12 +7,11 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import paramiko
-
 from reconciler.contracts import Completed
 from reconciler.errors import ProtocolError, TransportError, UpdoserError, own_limit
 
 from ._input import Input
+from ._paramiko import paramiko
 from ._printed import GRACE, Printed
 from ._ssh_wire import WINDOW
 

@@ -23,12 +23,9 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import paramiko
-from paramiko.compress import ZlibCompressor
-from paramiko.packet import Packetizer
-
 from reconciler.errors import TransportError, printable
 
+from ._paramiko import Packetizer, ZlibCompressor, paramiko
 from ._printed import GRACE, MAX_PRINTED
 
 if TYPE_CHECKING:

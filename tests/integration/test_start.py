@@ -86,3 +86,24 @@ def test_a_command_imports_no_more_than_it_uses(folder: Path, command: str, may:
     found = imported(folder, *command.split())
     assert found & HEAVY <= may
     assert len(found) <= most
+
+
+def test_what_talks_ssh_brings_no_tool_that_runs_commands_here_and_keeps_nobody_else_from_it() -> None:
+    brought = "invoke" in imports_of(
+        "reconciler.plugins.transport._ssh_login", "reconciler.plugins.transport._ssh_wire"
+    )
+    assert not brought
+    assert "invoke" in imports_of("reconciler.plugins.transport._ssh_login", "invoke")
+
+
+def test_a_source_brings_no_way_to_verify_that_it_is_not_asked_for() -> None:
+    found = imports_of("reconciler.plugins.source.directory")
+    assert not {f"reconciler.formats.{name}" for name in ("cosign", "minisign", "openpgp", "sshsig")} & found
+
+
+def imports_of(*modules: str) -> set[str]:
+    code = f"import sys, {', '.join(modules)}\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True
+    )
+    return set(done.stdout.split())

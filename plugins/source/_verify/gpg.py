@@ -22,7 +22,7 @@ from reconciler.errors import SourceError
 from reconciler.formats import openpgp
 from reconciler.programs import Ending, last_lines, read_program
 
-from .material import OwnSignature, Proof, beside, filled, trust_file
+from .material import MAX_KEYRING, OwnSignature, Proof, beside, filled, trust_file
 from .signed import Sums
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 PROGRAM = "gpgv"
 _INSTALL = "apt-get install gpgv, or dnf install gnupg2"
 MAX_SIGNATURE = 256 * 2**10
-MAX_KEYRING = 4 * 2**20
 TIMEOUT = 600.0
 """Seconds that a file may take to be hashed."""
 _MAX_OUTPUT = 2**20

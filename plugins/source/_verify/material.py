@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.formats.cosign import Found, Subject
 
 CHUNK = 2**20
+MAX_KEYRING = 4 * 2**20
 _NOT_THERE = frozenset({403, 404, 410})
 """What a server answers of a file that it hasn't; stores of objects say 403."""
 

@@ -15,15 +15,8 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import SourceError
 from reconciler.model.release import MAX_KEYS, SignedBy
 
-from .clamsign import ClamSign
-from .cosign import Cosign
-from .digests import Sha256
-from .gpg import MAX_KEYRING, Gpg
-from .material import NotThereError, trust_file
-from .minisign import Minisign
+from .material import MAX_KEYRING, NotThereError, trust_file
 from .options import signed_by_options, ways_of
-from .ssh import Ssh
-from .tuf import TufTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,15 +28,59 @@ if TYPE_CHECKING:
 
     _Make = Callable[[Mapping[str, str], Context], Way]
 
+
+def _sha256(options: Mapping[str, str], _context: Context) -> Way:
+    from .digests import Sha256
+
+    return Sha256(options)
+
+
+def _minisign(options: Mapping[str, str], context: Context) -> Way:
+    from .minisign import Minisign
+
+    return Minisign(options, context)
+
+
+def _gpg(options: Mapping[str, str], context: Context, proven: Proven | None = None) -> Way:
+    from .gpg import Gpg
+
+    return Gpg(options, context, proven=proven)
+
+
+def _ssh(options: Mapping[str, str], context: Context) -> Way:
+    from .ssh import Ssh
+
+    return Ssh(options, context)
+
+
+def _cosign(options: Mapping[str, str], context: Context) -> Way:
+    from .cosign import Cosign
+
+    return Cosign(options, context)
+
+
+def _clamsign(options: Mapping[str, str], context: Context) -> Way:
+    from .clamsign import ClamSign
+
+    return ClamSign(options, context)
+
+
+def _tuf(options: Mapping[str, str], context: Context) -> Way:
+    from .tuf import TufTarget
+
+    return TufTarget(options, context)
+
+
 _WAYS: Mapping[str, _Make] = {
-    "sha256": lambda options, _context: Sha256(options),
-    "minisign": Minisign,
-    "gpg": Gpg,
-    "ssh": Ssh,
-    "cosign": Cosign,
-    "clamsign": ClamSign,
-    "tuf": TufTarget,
+    "sha256": _sha256,
+    "minisign": _minisign,
+    "gpg": _gpg,
+    "ssh": _ssh,
+    "cosign": _cosign,
+    "clamsign": _clamsign,
+    "tuf": _tuf,
 }
+"""What makes each way; most specs name one or none, and each brings the formats that it reads."""
 _FILES = ("key", "keyring", "signers", "trusted_root")
 """Options that name a file of keys; certificates are wholly in what `keys` tells."""
 
@@ -59,7 +96,7 @@ class Verification:
         self.options = verify
         """The option as it stands."""
         self._every, ways = ways_of(verify)
-        made: Mapping[str, _Make] = {**_WAYS, "gpg": partial(Gpg, proven=proven)}
+        made: Mapping[str, _Make] = {**_WAYS, "gpg": partial(_gpg, proven=proven)}
         self._ways = [made[name](options, context) for name, options in ways]
         self._files = [options[word] for _name, options in ways for word in _FILES if word in options]
         self._context = context
