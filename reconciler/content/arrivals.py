@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import itertools
 import os
 import tempfile
 import time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 CHUNK = 1024 * 1024
 PART_MIN = 1024 * 1024
 """A smaller file is read into memory, and it isn't worth keeping a part of it."""
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _OLD = 24 * 3600
 _FULL = frozenset([errno.ENOSPC, errno.EDQUOT])
 
@@ -66,6 +68,8 @@ class Arrivals:
         self._root = root
         self._tmp = root / "tmp"
         self._is_ready = False
+        self._own = os.urandom(8).hex()
+        self._numbers = itertools.count()
 
     @contextmanager
     def content(self, file: Wanted) -> Iterator[tuple[BinaryIO, Path]]:
@@ -103,7 +107,8 @@ class Arrivals:
             DamagedError: it isn't what `file` says. OSError: it can't be written.
         """
         if file.size < PART_MIN:
-            self._clear_old()
+            if not self._is_ready:
+                self._clear_old()
             self._write(_whole(file, stream), path)
             return file.size
         with self.content(file) as (handle, temporary):
@@ -117,13 +122,25 @@ class Arrivals:
         return size
 
     def _write(self, content: bytes, path: Path) -> None:
-        """Bring content that was verified to its name: there may be thousands, so that each costs few calls."""
-        temporary = self._tmp / os.urandom(12).hex()
-        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        """Bring content that was verified to its name.
+
+        There may be thousands: each costs few calls, as at each of them Python hands on to another thread.
+        """
+        temporary = self._tmp / f"{self._own}-{os.getpid()}-{next(self._numbers)}"
         try:
-            with os.fdopen(number, "wb") as handle:
-                handle.write(content)
-                settle(handle, temporary, path, sync=False)
+            number = os.open(temporary, _NEW, 0o600)
+        except FileNotFoundError:  # somebody removed the folder
+            self._clear_old()
+            number = os.open(temporary, _NEW, 0o600)
+        try:
+            try:
+                left = memoryview(content)
+                while left:
+                    left = left[os.write(number, left) :]
+                os.fchmod(number, 0o644)
+            finally:
+                os.close(number)
+            _rename(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -182,6 +199,10 @@ def settle(handle: BinaryIO, temporary: Path, path: Path, *, sync: bool = True) 
     if sync:
         os.fsync(handle.fileno())
     os.fchmod(handle.fileno(), 0o644)
+    _rename(temporary, path)
+
+
+def _rename(temporary: Path, path: Path) -> None:
     try:
         temporary.replace(path)
     except FileNotFoundError:

@@ -6,10 +6,10 @@ costs nothing else.
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from queue import Empty, SimpleQueue
+from threading import Event, Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.errors import InterruptedRunError, RepositoryError, StalePlanError, StoreError, UpdoserError
@@ -26,6 +26,7 @@ from reconciler.repository.edition import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
     from reconciler.contracts import Source
@@ -57,18 +58,17 @@ def download_all(plan: Plan, offers: Offers, work: Workspace, tally: Tally) -> N
     orders = list(_orders(plan.downloads, offers, work, tally))
     progress = Progress(sum(part.size for order in orders for part in order.parts), work.means)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="download") as pool:
-        came: SimpleQueue[tuple[Order, Future[int]]] = SimpleQueue()
+        came = _Came()
         for order in orders:
             for part in order.parts:
                 future = pool.submit(_get, order, part, work, progress)
-                future.add_done_callback(partial(_hand_over, came, order))
+                future.add_done_callback(partial(came.put, order))
             if not order.parts:
                 _finish(order, work, tally)
         left = sum(order.left for order in orders)
         while left:
             progress.tell()
-            with suppress(Empty):
-                order, future = came.get(timeout=progress.pause)
+            for order, future in came.some(progress.pause):
                 left -= 1
                 order.take(future)
                 if not order.left:
@@ -76,8 +76,29 @@ def download_all(plan: Plan, offers: Offers, work: Workspace, tally: Tally) -> N
         progress.tell(last=True)
 
 
-def _hand_over(came: SimpleQueue[tuple[Order, Future[int]]], order: Order, future: Future[int]) -> None:
-    came.put((order, future))
+class _Came:
+    """What came. Who waits is woken for what ends an order: woken for each of many files, it would hold up the rest."""
+
+    def __init__(self) -> None:
+        self._news = Event()
+        self._all: deque[tuple[Order, Future[int]]] = deque()
+        self._lock = Lock()
+
+    def put(self, order: Order, future: Future[int]) -> None:
+        """Take what became of one part."""
+        self._all.append((order, future))
+        with self._lock:
+            order.coming -= 1
+            ends = not order.coming
+        if ends or future.exception() is not None:
+            self._news.set()
+
+    def some(self, longest: float) -> Iterator[tuple[Order, Future[int]]]:
+        """Give what came, after a while at the latest."""
+        self._news.wait(longest)
+        self._news.clear()
+        while self._all:
+            yield self._all.popleft()
 
 
 class Order:
@@ -95,7 +116,7 @@ class Order:
         self.thing = thing
         self.parts = (*parts, *attached)
         self.attached = frozenset(attached)
-        self.left = len(self.parts)
+        self.left = self.coming = len(self.parts)
         self.received = 0
         self.failure = ""
         self.stopped = False

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import socket
 
+_AHEAD = 16 * 1024
+"""Bytes that are read at once: most heads, and the small files behind them."""
 LIMIT = 120.0
 """Seconds for the head of an answer, and for each piece that is read of the rest."""
 
@@ -29,7 +31,7 @@ class Timed(HTTPResponse):
         super().__init__(sock, *args, **options)
         self._wire = _Wire(self.fp.detach(), sock)
         self._wire.begin("the head of the answer wasn't complete")
-        self.fp = io.BufferedReader(self._wire)
+        self.fp = io.BufferedReader(self._wire, _AHEAD)
 
     def _read_status(self) -> tuple[str, int, str]:
         """Read the first line; nothing else tells the status of a proxy that refuses a tunnel."""
@@ -72,18 +74,16 @@ class _Wire(io.RawIOBase):
         left = self._until - time.monotonic()
         if left <= 0:
             raise TimeoutError(f"{self._late} after {LIMIT:.0f} s")
-        patience = self._patience
-        ends_first = patience is None or left < patience
-        self._sock.settimeout(left if ends_first else patience)
+        if self._patience is not None and left >= self._patience:
+            return self._raw.readinto(buffer)  # the time-out that the socket has ends first
+        self._sock.settimeout(left)
         try:
             return self._raw.readinto(buffer)
         except TimeoutError:
-            if ends_first:
-                raise TimeoutError(f"{self._late} after {LIMIT:.0f} s") from None
-            raise
+            raise TimeoutError(f"{self._late} after {LIMIT:.0f} s") from None
         finally:
             with suppress(OSError):  # it is closed already
-                self._sock.settimeout(patience)
+                self._sock.settimeout(self._patience)
 
     def close(self) -> None:
         self._raw.close()

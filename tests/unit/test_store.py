@@ -496,3 +496,48 @@ def test_two_processes_that_take_one_file_at_the_same_moment_spoil_nothing(
         two.put(file, Breaks(content[:PART_MIN]))  # type: ignore[arg-type]
     with one.open(file.sha256) as stream:
         assert stream.read() == content
+
+
+def test_files_arrive_though_somebody_removes_the_folder_in_which_they_are_on_their_way(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for content in (b"one", b"two"):
+        file = describe("a", content)
+        store.put(file, io.BytesIO(content))
+        with store.open(file.sha256) as stream:
+            assert stream.read() == content
+        (tmp_path / "tmp").rmdir()
+
+
+def test_a_small_file_that_cannot_get_its_name_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    file = describe("a", b"one")
+    (tmp_path / "content" / file.sha256[:2] / file.sha256).mkdir(parents=True)
+    with pytest.raises(StoreError):
+        store.put(file, io.BytesIO(b"one"))
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_processes_that_were_forked_from_one_write_no_file_of_each_other(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(describe("a", b"first"), io.BytesIO(b"first"))
+    files = {content: describe("a", content) for content in (b"one", b"two", b"three")}
+    names: list[str] = []
+    replace = Path.replace
+
+    def noted(path: Path, target: Any) -> Any:
+        names.append(path.name)
+        return replace(path, target)
+
+    reader, writer = os.pipe()
+    for content, file in files.items():
+        child = os.fork()
+        if not child:  # pragma: no cover - it is another process
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Path, "replace", noted)
+                store.put(file, io.BytesIO(content))
+            os.write(writer, f"{names[0]}\n".encode())
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        assert len(set(said.read().splitlines())) == len(files)
