@@ -557,7 +557,7 @@ class Session(Protocol):
 
 @runtime_checkable
 class RelaySession(Session, Protocol):
-    """A session that can also work on a relay; one that is no shell may lack it, and then reaches no relays."""
+    """A session that can also work on a relay, or try one from a client; one that is no shell may lack it."""
 
     def hold(
         self,

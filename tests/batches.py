@@ -8,7 +8,7 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 
 from reconciler import errors
-from reconciler.model.batch import Answer, Batch, Change, Ended, Look, NotBegun, Read, StepDone, Target
+from reconciler.model.batch import Answer, Batch, Change, Ended, Look, NotBegun, Probe, Read, StepDone, Target
 from reconciler.model.client import Client, Facts, Installed, Profile
 from reconciler.model.deploy import (
     OUTCOMES,
@@ -129,6 +129,10 @@ changes = st.builds(
     ),
 )
 
+probes = st.builds(
+    Probe, url=st.sampled_from(["http://relay1:8080", "https://[2001:db8::1]/parts"]), size=sizes, sha256=digests
+)
+
 
 @st.composite
 def targets(draw: Any, group: str) -> Target:
@@ -153,7 +157,7 @@ def batches(draw: Any) -> Batch:
         id=draw(lines),
         run_id=draw(lines),
         group=group,
-        task=draw(looks | changes | st.just(Read())),
+        task=draw(looks | changes | st.just(Read()) | probes),
         targets=draw(few(targets(group), lambda target: target.client.name)),
         attempt=draw(st.integers(1, 99)),
         fence=draw(st.integers(0, 2**40)),

@@ -1,7 +1,7 @@
 """What a relay is sent by the client script's grammar, and what it answers: read as bytes from a stranger.
 
-    hold    store FOLDER, then `drop`, `held`, `take OFFSET SIZE SHA256`, `probe URL` and `tools`; the payload of what
-            it takes
+    hold    store FOLDER, then `drop`, `held`, `take OFFSET SIZE SHA256`, `probe URL [SIZE SHA256]` and `tools`; the
+            payload of what it takes
     serve   store FOLDER, listen ADDRESS PORT; then `beat`, now and then, for as long as it is to serve
 
 It answers `relay` with lines of what is there: `has` and `part` with sizes, `bad`, `free`, `server`, `probe` and
@@ -51,7 +51,7 @@ def hold_request(
     if order.probe:
         if not RELAY_URL.fullmatch(order.probe):
             raise ClientError(f"no URL that a client can fetch from: {order.probe}")
-        lines.append(f"probe {order.probe}")
+        lines.append(f"probe {order.probe}{f' {order.size} {order.sha256}' if order.sha256 else ''}")
     if order.tools:
         lines.append("tools")
     yield framed("hold", lines)

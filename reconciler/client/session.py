@@ -183,7 +183,7 @@ class ShellSession:
         pace: Callable[[int], None] = lambda _size: None,
     ) -> Held:
         """Fill a relay, or look at it, in one exec; see `contracts.RelaySession`."""
-        longest = self._deploy_timeout + order.bytes / SLOWEST
+        longest = self._deploy_timeout + order.bytes / SLOWEST if order.changes else self._facts_timeout
         return read_held(self._relay(hold_request(order, content, pace), longest))
 
     def serve(self, order: ServeOrder, beats: Iterable[None]) -> None:

@@ -10,7 +10,7 @@ from reconciler.client.session import commented_script
 from reconciler.errors import OutcomeError, UsageError
 from reconciler.execute.doctor_relays import examine_relays
 from reconciler.hints import did_you_mean
-from reconciler.observe.doctor import examine
+from reconciler.observe.doctor import UNREACHED, examine
 from reconciler.observe.doctor_server import SERVER, examine_server, list_all
 from reconciler.observe.doctor_sites import examine_sites
 from reconciler.observe.doctor_sources import examine_sources
@@ -43,7 +43,9 @@ def doctor(desk: Desk, names: tuple[str, ...], forks: int, *, every: bool = Fals
         checks = [*trouble, *examine_server(work)]
         of_clients = list(examine(chosen, work, forks=forks))
         groups = {client.group for client in chosen} if names else set(work.spec.groups)
-        checks += [*examine_sites(work, groups, forks=forks), *examine_relays(work, _relays(work, chosen, names))]
+        failed = {check.client for check in of_clients if check.level == "fail" and check.what in UNREACHED}
+        checks += examine_sites(work, groups, forks=forks)
+        checks += examine_relays(work, _relays(work, chosen, names), chosen, failed)
         checks += of_clients
     document = checks_document(checks)
     desk.terminal.show(document, desk.form, CHECKS, every=every)

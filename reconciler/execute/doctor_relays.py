@@ -1,21 +1,23 @@
 """The doctor's try of relays: each host is asked what it has, and served for a moment where a run would do that.
 
-It writes nothing there. What clients could fetch is fetched by the host itself, by the URL that they get; whether the
-way from a client to its port is open only a client knows, and a run says so of the first one that it isn't for.
+Nothing that it writes there stays. What clients could fetch is fetched by the host itself, by the URL that they get,
+and by one of them (`doctor_ways`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reconciler.execute.doctor_ways import Ways
 from reconciler.execute.filling import Filler
 from reconciler.guards import Caught
 from reconciler.model.report import Diagnosis
 from reconciler.present.words import count_text, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
+    from reconciler.model.client import Client
     from reconciler.model.relay import Held, RelaySpec
     from reconciler.workspace import Workspace
 
@@ -24,16 +26,22 @@ _SERVE = "install python3 there, or busybox with httpd, or name a web server of 
 _LISTEN = "see that `host` of the relay is an address of that machine, and that nothing else has the port"
 
 
-def examine_relays(work: Workspace, relays: Iterable[RelaySpec]) -> Iterator[Diagnosis]:
-    """Say of each host of some relays whether it is there, has room, and gives what lies there."""
+def examine_relays(
+    work: Workspace, relays: Iterable[RelaySpec], clients: Iterable[Client], failed: Collection[str]
+) -> Iterator[Diagnosis]:
+    """Say of each host of some relays whether it is there, has room, and gives what lies there to one of the clients.
+
+    `failed` are names of clients that can't be reached.
+    """
     filler = Filler(work.relay_reach, work.store.open, (work.means.stop,), work.means.clock)
+    ways = Ways(work, filler, clients, failed)
     for relay in relays:
         for host in relay.hosts:
             if not work.means.stop.is_set():
-                yield from _examine(filler, relay, host)
+                yield from _examine(filler, ways, relay, host)
 
 
-def _examine(filler: Filler, relay: RelaySpec, host: str) -> Iterator[Diagnosis]:
+def _examine(filler: Filler, ways: Ways, relay: RelaySpec, host: str) -> Iterator[Diagnosis]:
     what = f"relay {relay.name} ({host})"
     with Caught() as caught:
         held = filler.look(relay, host)
@@ -42,7 +50,7 @@ def _examine(filler: Filler, relay: RelaySpec, host: str) -> Iterator[Diagnosis]
         yield Diagnosis(client="", what=what, level="fail", finding=caught.error.brief, fix=" ".join(fix.split()))
         return
     yield _room(relay, held, what)
-    yield _served(filler, relay, host, held)
+    yield from _served(filler, ways, relay, host, held)
 
 
 def _room(relay: RelaySpec, held: Held, what: str) -> Diagnosis:
@@ -57,26 +65,33 @@ def _room(relay: RelaySpec, held: Held, what: str) -> Diagnosis:
     return Diagnosis("", what, "ok", f"{has}, and {size_text(held.free)} free")
 
 
-def _served(filler: Filler, relay: RelaySpec, host: str, held: Held) -> Diagnosis:
-    what, url = f"relay {relay.name} at {relay.base(host)}", relay.base(host)
+def _served(filler: Filler, ways: Ways, relay: RelaySpec, host: str, held: Held) -> Iterator[Diagnosis]:
+    what = f"relay {relay.name} at {relay.base(host)}"
     if held.unserved:
         finding = "nothing there can give its parts: neither python3 nor busybox with httpd"
-        return Diagnosis(client="", what=what, level="fail", finding=finding, fix=_SERVE)
-    if not held.parts:
-        return Diagnosis("", what, "ok", "nothing lies there yet that could be fetched")
+        yield Diagnosis(client="", what=what, level="fail", finding=finding, fix=_SERVE)
+        return
+    found: list[Diagnosis] = []
     with Caught() as caught:
         if relay.http and not held.server:
             with filler.serving(relay, host) as now:
-                held = now
-        elif relay.http:  # by a run, at this moment
-            held = filler.probe(relay, host)
-    if caught.error is not None:
+                found = [_given(relay, host, now, what), ways.examine(relay, host, now)]
+        else:
+            now = filler.probe(relay, host) if relay.http else held  # by a run, at this moment
+            found = [_given(relay, host, now, what), ways.examine(relay, host, now)]
+    if caught.error is not None and not found:
         fix = caught.error.hint or _LISTEN
-        return Diagnosis(client="", what=what, level="fail", finding=caught.error.brief, fix=" ".join(fix.split()))
+        yield Diagnosis(client="", what=what, level="fail", finding=caught.error.brief, fix=" ".join(fix.split()))
+    yield from found
+
+
+def _given(relay: RelaySpec, host: str, held: Held, what: str) -> Diagnosis:
     if held.serving.startswith("no"):
         finding = f"its web server doesn't give its parts: {held.serving.removeprefix('no').strip()}"
-        fix = f"see that {url} leads to {relay.store} there, and that others may read that"
+        fix = f"see that {relay.base(host)} leads to {relay.store} there, and that others may read that"
         return Diagnosis(client="", what=what, level="fail", finding=finding, fix=fix)
+    if not held.parts:
+        return Diagnosis("", what, "ok", "nothing lies there yet that could be fetched")
     if not held.serving:
         return Diagnosis(
             "", what, "ok", "whether it gives its parts can't be tried there: it has neither curl nor wget"

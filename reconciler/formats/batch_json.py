@@ -17,7 +17,7 @@ from reconciler.errors import DocumentError
 from reconciler.formats.entries import Entry, filled, time_text
 from reconciler.formats.offer_json import offer_form, read_offer
 from reconciler.formats.text import read_object
-from reconciler.model.batch import Batch, Change, Look, Read, Target
+from reconciler.model.batch import Batch, Change, Look, Probe, Read, Target
 from reconciler.model.client import MAX_EPOCH, Client
 from reconciler.model.delta import CODEC_NAME, MAX_SIZE
 from reconciler.model.deploy import (
@@ -36,6 +36,7 @@ from reconciler.model.deploy import (
 )
 from reconciler.model.network import FAMILIES
 from reconciler.model.question import Question
+from reconciler.model.relay import RELAY_URL
 from reconciler.model.release import COMPONENT_ID, SHA256, VERSION_NAME, ReleaseFile, file_name_problem
 from reconciler.model.version import SCHEMES
 
@@ -152,11 +153,13 @@ def _task_form(task: Task) -> dict[str, Any]:
                     relay=task.relay and offer_form(task.relay),
                 ),
             }
+        case Probe():
+            return {"kind": "probe", "url": task.url, "size": task.size, "sha256": task.sha256}
     return {"kind": "read"}
 
 
 def _task(entry: Entry) -> Task:
-    match entry.word("kind", ("look", "change", "read")):
+    match entry.word("kind", ("look", "change", "read", "probe")):
         case "look":
             return Look(
                 questions={
@@ -178,6 +181,12 @@ def _task(entry: Entry) -> Task:
                 schemes=entry.named("schemes", lambda _name, scheme: type(scheme) is str and scheme in SCHEMES),
                 stay=entry.flag("stay", default=False),
                 relay=read_offer(relay) if relay else None,
+            )
+        case "probe":
+            return Probe(
+                url=entry.text("url", fits=RELAY_URL),
+                size=entry.number("size", most=MAX_SIZE),
+                sha256=entry.text("sha256", fits=SHA256),
             )
     return Read()
 

@@ -68,7 +68,20 @@ class Read:
     """Files of clients are read, as `contracts.Session.read` does; which ones stands in each target."""
 
 
-Task = Look | Change | Read
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Clients try whether they get one part from a relay: that of `size` bytes and `sha256`, below `url`.
+
+    They keep nothing of it. What an answer has `fetched`, or why it is `unfetched`, is that; a client with nothing to
+    fetch by says neither.
+    """
+
+    url: str
+    size: int
+    sha256: str
+
+
+Task = Look | Change | Read | Probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,8 +105,9 @@ def speak_alike(one: Collection[Family], other: Collection[Family]) -> bool:
 class HoldOrder:
     """What a relay is to do with the parts in `store`: `drop` some, hash those that it has `held`, `take` others.
 
-    `take` has sizes by digest, and `begun` how much of some is there already. `probe` is a URL that it is to try, and
-    with `tools` it says whether it has what a web server needs. With nothing but these it only looks.
+    `take` has sizes by digest, and `begun` how much of some is there already. `probe` is a URL that it is to try, by a
+    part that it has, or by the one of `size` bytes and `sha256`: so a client can be asked, too, whose own folder is the
+    `store` then. With `tools` it says whether it has what a web server needs. With nothing but these it only looks.
     """
 
     store: str
@@ -115,6 +116,8 @@ class HoldOrder:
     take: Mapping[str, int] = field(default_factory=dict)
     begun: Mapping[str, int] = field(default_factory=dict)
     probe: str = ""
+    size: int = 0
+    sha256: str = ""
     tools: bool = False
 
     @property

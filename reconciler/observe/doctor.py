@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LOW_DISK = 256 * 1024**2
 SLOW_SHELL = 0.3
 """A login shell that reads a long profile costs each client of each run that much; see `Facts.seconds`."""
+_STAGES = ((AuthenticationError, "authentication"), (HostKeyError, "host key"), (ClientError, "client"))
+UNREACHED = {"connection", *(stage for _kind, stage in _STAGES)}
+"""What fails of a client that can't be asked anything."""
 _DELTA_TOOLS = ("zstd", "bspatch")
 
 
@@ -75,8 +78,7 @@ def _rights(client: Client, facts: Facts) -> Diagnosis:
 
 
 def _failed(client: Client, error: UpdoserError) -> Diagnosis:
-    stages = ((AuthenticationError, "authentication"), (HostKeyError, "host key"), (ClientError, "client"))
-    stage = next((stage for kind, stage in stages if isinstance(error, kind)), "connection")
+    stage = next((stage for kind, stage in _STAGES if isinstance(error, kind)), "connection")
     return Diagnosis(
         client=client.name,
         what=stage,

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO
 
-from reconciler.client.pulse import HeardSession
+from reconciler.client.pulse import HeardSession, Wait
 from reconciler.client.reach import CONNECT_TRIES
+from reconciler.contracts import RelaySession
+from reconciler.errors import ClientError
 from reconciler.guards import Caught
-from reconciler.model.batch import Answer, Change, Look
+from reconciler.model.batch import Answer, Change, Look, Probe
 from reconciler.model.question import Asked
+from reconciler.model.relay import HoldOrder
 from reconciler.worker.change import Changer
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 READ_AT_ONCE = 50
 """Files that a session reads in one go; see `contracts.Session.read`."""
+_PROBED = Wait("looked at", "relay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,12 @@ class Answerer:
                 return late or self._change(answer, turn, task, heard)
             finally:
                 self._lending.end_change()
-        return self._in_time(answer, batch) or self._look(answer, task, turn.target, HeardSession(session, pulse))
+        if late := self._in_time(answer, batch):
+            return late
+        if isinstance(task, Probe):
+            root = turn.target.client.install_root
+            return pulse.waits(_PROBED, lambda: _probed(answer, task, root, session))
+        return self._look(answer, task, turn.target, HeardSession(session, pulse))
 
     def _in_time(self, answer: Answer, batch: Batch, *, anew: bool = False) -> Answer | None:
         """Say why nothing is begun any more; None where it is. One that waits `anew` isn't under way any longer."""
@@ -165,6 +174,21 @@ class Answerer:
             unfetched=over.trouble if over is not None else "",
             error=done.error,
         )
+
+
+def _probed(answer: Answer, task: Probe, root: str, session: Session) -> Answer:
+    """Have a client fetch a part of a relay, and say what came of that."""
+    if not isinstance(session, RelaySession):
+        raise ClientError("its transport can't have it try a relay")
+    order = HoldOrder(store=root, probe=task.url, size=task.size, sha256=task.sha256)
+    said = session.hold(order, _no_content, lambda _size: None).serving
+    if said == "yes":
+        return replace(answer, fetched=task.size)
+    return replace(answer, unfetched=said.removeprefix("no").strip())
+
+
+def _no_content(sha256: str) -> AbstractContextManager[BinaryIO]:
+    raise AssertionError(sha256)
 
 
 def _keeps(turn: Turn) -> bool:

@@ -2,8 +2,8 @@
 
 A client NAME is begun with `NAME.begun`, to which a line is added each time, and waits while `NAME.held` is there. With
 `NAME.lost` it can't be reached, with `NAME.limit` its worker finds no room for more, and `NAME.deadly` kills the
-worker's process. What it is sent lies in `NAME.got.COMPONENT`. It has nothing installed, and whatever it is to have it
-is changed to.
+worker's process. It gets what a relay has, but for `NAME.dry`. What it is sent lies in `NAME.got.COMPONENT`. It has
+nothing installed, and whatever it is to have it is changed to.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from reconciler.errors import LimitError, TransportError
 from reconciler.model.client import Facts, Profile
 from reconciler.model.deploy import DeployReport, Outcome
 from reconciler.model.question import NOTHING_ASKED
+from reconciler.model.relay import Held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client
     from reconciler.model.deploy import DeployRequest
     from reconciler.model.question import Asked
+    from reconciler.model.relay import HoldOrder
 
 OPTIONS: Mapping[str, Any] = {
     "type": "object",
@@ -89,6 +91,15 @@ class _Session:
         del install_root
         self._begin()
         return {path: self._place.name.encode() if path.endswith("name") else None for path in paths}
+
+    def hold(self, order: HoldOrder, content: object, pace: object) -> Held:
+        del content, pace
+        self._begin()
+        dry = self._place.with_suffix(".dry").exists()
+        return Held(serving=f"no {order.probe}/{order.sha256}: {order.size} bytes of nothing" if dry else "yes")
+
+    def serve(self, order: object, beats: object) -> None:
+        raise AssertionError
 
     def _begin(self) -> None:
         with self._place.with_suffix(".begun").open("a") as begun:

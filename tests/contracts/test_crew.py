@@ -22,7 +22,7 @@ from reconciler.contracts import Hands
 from reconciler.errors import LimitError, TransportError
 from reconciler.formats.answer_json import read_report
 from reconciler.formats.batch_json import write_batch
-from reconciler.model.batch import Answer, Batch, Change, Ended, Look, Order, Read, Target
+from reconciler.model.batch import Answer, Batch, Change, Ended, Look, Order, Probe, Read, Target
 from reconciler.model.client import Client
 from reconciler.model.deploy import Step
 from reconciler.model.release import ReleaseFile, content_digest
@@ -276,6 +276,15 @@ def test_files_are_read_however_many_there_are(opens: Opens, ground: Ground) -> 
     with opens() as crew:
         answer = done(crew, batch(ground.targets("c0", paths=(*paths, "/etc/none")), Read()))["c0"]
     assert answer.files == {**dict.fromkeys(paths, b"c0"), "/etc/none": None}
+
+
+def test_clients_try_whether_they_get_a_part_of_a_relay(opens: Opens, ground: Ground) -> None:
+    (ground.folder / "c1.dry").touch()
+    probe = Probe(url="http://relay1:8080", size=7, sha256="0" * 64)
+    with opens() as crew:
+        found = done(crew, batch(ground.targets("c0", "c1"), probe))
+    assert (found["c0"].fetched, found["c0"].unfetched) == (7, "")
+    assert (found["c1"].fetched, found["c1"].unfetched) == (0, f"http://relay1:8080/{'0' * 64}: 7 bytes of nothing")
 
 
 def test_an_error_of_one_client_is_its_own(opens: Opens, ground: Ground) -> None:

@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import threading
@@ -20,7 +21,7 @@ import pytest
 
 from reconciler.client.relaying import hold_request, serve_request
 from reconciler.client.session import ShellSession, client_script
-from reconciler.errors import BusyError, ClientError
+from reconciler.errors import BusyError, ClientError, TransportError
 from reconciler.model.relay import HoldOrder, ServeOrder
 from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import MORE_SHELLS
@@ -381,3 +382,72 @@ def test_a_machine_says_whether_anything_there_can_serve(tmp_path: Path, monkeyp
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     assert relay.hold(tools=True).unserved is True
     assert not relay.store.exists()
+
+
+# --- tried from a client --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.each_shell
+@pytest.mark.parametrize("there", [True, False])
+def test_who_tries_a_part_of_a_relay_says_whether_it_was_that_and_keeps_nothing(
+    relay: Relay, tmp_path: Path, there: bool
+) -> None:
+    client = tmp_path / "client"
+    if there:
+        (client / ".updoser").mkdir(parents=True, mode=0o700)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / digest(LARGE)).write_bytes(LARGE)
+    (tmp_path / "parts" / digest(b"one")).write_bytes(b"other")
+    with nginx(tmp_path / "nginx", tmp_path / "parts") as url:
+
+        def tried(content: bytes) -> str:
+            order = HoldOrder(store=str(client), probe=url, size=len(content), sha256=digest(content))
+            return relay.session.hold(order, relay.open).serving
+
+        assert tried(LARGE) == "yes"
+        assert tried(b"one") == f"no {url}/{digest(b'one')}: other bytes than announced"
+        assert tried(b"none").startswith(f"no {url}/{digest(b'none')}: ")
+    assert tried(LARGE).startswith(f"no {url}/{digest(LARGE)}: ")
+    assert client.exists() == there
+    assert not there or list((client / ".updoser").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line", ["probe http://r 1", "probe http://r x {digest}", "probe http://r 1 abc", "probe r 1 {digest}"]
+)
+def test_a_try_that_nobody_sends_is_refused(relay: Relay, line: str) -> None:
+    header = f"store {relay.store}\n{line.format(digest=digest(b''))}\nend\n".encode()
+    said = relay.raw(b"updoser 1 hold %d\n%s" % (len(header), header))
+    assert b"updoser 1 error\nprotocol malformed: probe" in said
+
+
+@pytest.mark.each_shell
+@pytest.mark.parametrize("there", [True, False])
+def test_a_store_that_was_only_served_is_as_it_was(relay: Relay, tmp_path: Path, there: bool) -> None:
+    relay.store = tmp_path / "some where" / "deep"
+    if there:
+        relay.store.mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    relay.session.serve(ServeOrder(str(relay.store), "127.0.0.1", free_port()), iter([None, None]))
+    assert sorted(tmp_path.rglob("*")) == before
+
+    def beats() -> Iterator[None]:
+        while True:  # however long it takes until it notices
+            yield
+            threading.Event().wait(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        order = ServeOrder(str(relay.store), "127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(ClientError, match="nobody can listen on"):
+            relay.session.serve(order, beats())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_who_only_looks_or_tries_is_waited_for_no_longer_than_a_client_that_is_looked_at(tmp_path: Path) -> None:
+    silent = tmp_path / "silent"
+    silent.write_text("#!/bin/sh\nexec sleep 600\n")
+    silent.chmod(0o755)
+    session = ShellSession(LocalPipe(), shell=str(silent), facts_timeout=0.5)
+    for order in (HoldOrder(store="/r"), HoldOrder(store="/r", probe="http://r", size=1, sha256=digest(b"one"))):
+        with pytest.raises(TransportError, match="took too long"):
+            session.hold(order, Relay(tmp_path).open)

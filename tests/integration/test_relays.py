@@ -268,14 +268,19 @@ def relay_checks(fleet: Fleet, *names: str) -> list[tuple[str, str, str, str]]:
 def test_the_doctor_finds_a_relay_well_and_changes_nothing_there(tmp_path: Path) -> None:
     port = free_port()
     with site(tmp_path, serve={"http": port}) as fleet:
-        (host, _), (empty, _) = (check[:2] for check in relay_checks(fleet))
-        assert (host, empty) == ("relay lyon (127.0.0.1)", f"relay lyon at http://127.0.0.1:{port}")
+        url = f"http://127.0.0.1:{port}"
+        host, empty, way = relay_checks(fleet)
+        assert (host[0], empty[0]) == ("relay lyon (127.0.0.1)", f"relay lyon at {url}")
+        assert empty[1:3] == ("ok", "nothing lies there yet that could be fetched")
+        assert way[:2] == ("relay lyon (127.0.0.1) from c1", "ok")
+        assert way[2] == f"c1 gets to {url}, and no part lies there yet for a try"
         assert list((tmp_path / "relay").iterdir()) == []
         fleet.apply()
         there = sorted((tmp_path / "relay").rglob("*"))
-        room, served = relay_checks(fleet, "c1")
+        room, served, way = relay_checks(fleet, "c2")
         assert room[2].startswith("it has 2 parts, ")
         assert served[1:3] == ("ok", "it gives its parts, as far as the machine itself can tell")
+        assert way[:3] == ("relay lyon (127.0.0.1) from c2", "ok", f"c2 gets its parts from {url}")
         assert sorted((tmp_path / "relay").rglob("*")) == there
 
 
@@ -305,4 +310,36 @@ def test_the_doctor_says_what_is_wrong_with_a_relay_and_what_to_do(
 def test_the_doctor_looks_only_at_relays_of_the_clients_that_are_named(tmp_path: Path) -> None:
     with site(tmp_path, serves="c2") as fleet:
         assert relay_checks(fleet, "c1") == []
-        assert len(relay_checks(fleet, "c2")) == 2
+        assert len(relay_checks(fleet, "c2")) == 3
+
+
+@pytest.mark.parametrize(
+    ("way", "finding", "fix"),
+    [
+        ("wrong", "/wrong/{part}: other bytes than announced", "see what else has that port, or stands in between"),
+        ("missing", "/missing/{part}: curl: (22) The requested URL returned error: 404", "leads to {store} there"),
+        ("moved", "/moved/{part}: ", ""),
+        ("endless", "/endless/{part}: ", ""),
+    ],
+)
+@pytest.mark.needs("curl")
+def test_the_doctor_says_what_a_client_got_from_a_relay_that_is_broken_or_evil(
+    tmp_path: Path, way: str, finding: str, fix: str
+) -> None:
+    with site(tmp_path) as fleet, relay_server() as server:
+        fleet.apply()
+        server.give(client_script())
+        fleet.write(relays={"lyon": {**fleet.spec["relays"]["lyon"], "serve": {"url": server.url(way)}}})
+        before = fleet.listing()
+        check = relay_checks(fleet)[-1]
+        places = {"part": script_digest(), "store": str(tmp_path / "relay")}
+        assert check[:2] == ("relay lyon (127.0.0.1) from c1", "fail")
+        assert check[2].startswith(f"c1 gets nothing there, and gets its bytes over SSH: {server.url('')[:-1]}")
+        assert finding.format(**places) in check[2]
+        assert fix.format(**places) in check[3]
+        assert fleet.listing().keys() == before.keys()
+
+
+def test_the_doctor_says_that_no_client_could_be_asked(tmp_path: Path) -> None:
+    with site(tmp_path, serves="nobody") as fleet:
+        assert relay_checks(fleet)[-1][1:3] == ("warn", "no client may fetch from it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import urllib.request
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,99 @@ def test_clients_get_their_bytes_directly_where_neither_can_be_reached(fleet: Fl
     done = fleet.apply("--format", "json")
     assert (done.code, done.json["bytes_sent"]) == (0, 4_000_000), done.err
     assert whole(fleet)
+
+
+def way(fleet: Fleet, *names: str) -> dict[str, Any]:
+    """Give what the doctor says of a client that tried the relay."""
+    checks = fleet.run("doctor", "--format", "json", *names).json["checks"]
+    (found,) = (check for check in checks if check["what"].startswith("relay ") and " from " in check["what"])
+    return dict(found)
+
+
+def test_the_doctor_has_a_client_fetch_a_part_and_leaves_nothing_of_that(fleet: Fleet, tmp_path: Path) -> None:
+    relay(fleet, standby=[])
+    first, second = (client["name"] for client in fleet.spec["groups"]["lyon"]["clients"][:2])
+    url = f"http://{fleet.spec['relays']['lyon']['host']}:{fleet.spec['relays']['lyon']['serve']['http']}"
+    empty = way(fleet)
+    assert (empty["level"], empty["finding"]) == ("ok", f"{first} gets to {url}, and no part lies there yet for a try")
+    assert not (tmp_path / "relay").exists()
+    assert not any((tmp_path / client).exists() for client in (first, second))
+    fleet.apply()
+    there = sorted(tmp_path.glob("1*/**/*")) + sorted((tmp_path / "relay").rglob("*"))
+    tried = way(fleet, second)
+    assert (tried["level"], tried["finding"]) == ("ok", f"{second} gets its parts from {url}")
+    assert sorted(tmp_path.glob("1*/**/*")) + sorted((tmp_path / "relay").rglob("*")) == there
+    assert not answers(fleet)
+
+
+@pytest.mark.needs("unshare")
+def test_the_doctor_names_the_client_that_has_no_way_to_the_port_and_what_to_do(fleet: Fleet) -> None:
+    if subprocess.run(["unshare", "-n", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("only root may take a network away, and not everywhere")
+    relay(fleet, standby=[])
+    fleet.apply()
+    group = fleet.spec["groups"]["lyon"]
+    name = group["clients"][0]["name"]
+    cut_off = {**fleet.spec["defaults"]["transport"], "shell": "unshare -n sh"}
+    fleet.write(groups={"lyon": {**group, "transport": cut_off}})
+    check = way(fleet)
+    assert (check["level"], check["what"]) == (
+        "fail",
+        f"relay lyon ({fleet.spec['relays']['lyon']['host']}) from {name}",
+    )
+    assert check["finding"].startswith(f"{name} gets nothing there, and gets its bytes over SSH: http://127.0.2.11:")
+    assert "curl: (7)" in check["finding"]
+    assert f"let {name} and the other clients through to http://127.0.2.11:" in check["fix"]
+    relay(fleet, then="wait")
+    assert f"{name} gets nothing there, and waits until it does" in way(fleet)["finding"]
+
+
+def test_the_doctor_asks_another_client_where_one_is_off_and_says_when_none_could_be_asked(fleet: Fleet) -> None:
+    relay(fleet, standby=[])
+    first, second, *_rest = fleet.spec["groups"]["lyon"]["clients"]
+    off = {**first, "address": "127.0.99.99"}  # nobody knows its key
+    fleet.write(groups={"lyon": {"clients": [off, second]}})
+    assert way(fleet)["finding"].startswith(f"{second['name']} gets to http://")
+    fleet.write(groups={"lyon": {"clients": [off]}})
+    check = way(fleet)
+    assert (check["level"], check["finding"][:41]) == ("warn", "none of its clients could be reached, so ")
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "words"),
+    [
+        (r"probe no \033[2Jall is well\nend", "fail", "{name} gets nothing there, and gets its bytes over SSH: "),
+        (
+            r"probe maybe\nend",
+            "warn",
+            "{name} can't try it: protocol error: the relay's answer has a line that no relay writes",
+        ),
+        (
+            r"has 1 x\nend",
+            "warn",
+            "{name} can't try it: protocol error: the relay's answer has a line that no relay writes",
+        ),
+        (r"probe yes", "warn", "{name} can't try it: "),
+    ],
+)
+def test_what_a_client_answers_of_a_relay_is_a_stranger_s_word(
+    fleet: Fleet, tmp_path: Path, answer: str, level: str, words: str
+) -> None:
+    relay(fleet, standby=[])
+    evil = tmp_path / "evil-sh"  # it looks at itself as it should, by its copy of the script, and lies of relays
+    evil.write_text(
+        f"#!/bin/sh\ncase $2 in *.updoser/script*) exec sh \"$@\" ;; esac\nprintf 'updoser 1 relay\\n{answer}\\n'\n"
+    )
+    evil.chmod(0o755)
+    group = fleet.spec["groups"]["lyon"]
+    shell = {**fleet.spec["defaults"]["transport"], "shell": str(evil)}
+    fleet.write(groups={"lyon": {**group, "transport": shell, "clients": group["clients"][:1]}})
+    relays = {**fleet.spec["relays"]["lyon"], "transport": fleet.spec["defaults"]["transport"]}
+    fleet.write(relays={"lyon": relays})
+    check = way(fleet)
+    name = group["clients"][0]["name"]
+    assert (check["level"], check["finding"].startswith(words.format(name=name))) == (level, True), check
+    assert check["finding"].isprintable()
 
 
 def test_a_controller_that_is_killed_leaves_no_web_server(fleet: Fleet) -> None:

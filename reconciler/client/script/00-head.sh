@@ -228,6 +228,7 @@
 #   RELAY_PATIENCE   seconds that one may be silent, or slow (read_relay, say_probe)
 #   RELAY_GONE       why none is asked any more (fetch_part)
 #   FETCHER          what gets a URL: `curl`, `wget` or `busybox` (find_fetcher)
+#   NEW_FOLDERS      list: folders that were made to serve a store, the innermost first (serve_parts)
 #   SERVER           what gives a folder by HTTP: `python3` or `busybox` (find_server)
 #   UPTIME           seconds since the boot (read_uptime)
 #   ASIDE_FILE       a place for what lies between two patches (next_aside)

@@ -3,8 +3,8 @@
 
 # Takes parts, and lets go of others; then says what is there. Who only looks writes nothing.
 hold_parts() {
-	local line rest dropped held takes probe tools changes
-	dropped='' held='' takes='' probe='' tools='' changes=''
+	local line rest dropped held takes probe size part tools changes
+	dropped='' held='' takes='' probe='' size='' part='' tools='' changes=''
 	for line in $HEADER; do
 		rest=${line#* }
 		case $line in
@@ -28,7 +28,14 @@ hold_parts() {
 				refuse protocol "malformed: $line"
 			takes=$takes$NL$rest changes=1
 			;;
-		'probe '*) is_url "$rest" && probe=$rest || refuse protocol "malformed: $line" ;;
+		'probe '*)
+			IFS=' '
+			set -- $rest
+			IFS=$NL
+			[ $# -eq 1 ] || { [ $# -eq 3 ] && is_number "$2" && is_digest "$3"; } || refuse protocol "malformed: $line"
+			is_url "$1" || refuse protocol "malformed: $line"
+			probe=$1 size=${2-} part=${3-}
+			;;
 		tools) tools=1 ;;
 		end) ;;
 		*) refuse protocol "unknown directive: ${line%% *}" ;;
@@ -49,7 +56,7 @@ hold_parts() {
 	[ -z "$ROOT_THERE" ] || say_parts
 	say_room "$NEAREST"
 	[ -z "$ROOT_THERE" ] || say_server
-	[ -z "$probe" ] || say_probe "$probe"
+	[ -z "$probe" ] || say_probe "$probe" "$size" "$part"
 	[ -z "$tools" ] || find_server || ANSWER="$ANSWER${NL}unserved"
 	answer relay
 }
@@ -155,15 +162,25 @@ say_server() {
 	[ -z "$holder" ] || ! is_alive "$holder" || ANSWER="$ANSWER${NL}server"
 }
 
-# say_probe URL: says whether a part that is there can be had as a client has it, if that can be tried here.
+# say_probe URL SIZE SHA256: says whether a part can be had as a client has it, if that can be tried here: this one, or
+# without it one that is there. Who tries may be a client, and have no folder of ours.
 say_probe() {
-	local part
-	part=${ANSWER#*"${NL}has "}
-	[ "$part" != "$ANSWER" ] && find_fetcher || return 0
-	part=${part%%"$NL"*}
-	[ -n "$STAGE" ] || { mkdir -m 700 -- "$STATE/stage.$OWN_ID" 2>/dev/null && STAGE=$STATE/stage.$OWN_ID; } || return 0
+	local size part place
+	size=$2 part=$3
+	if [ -z "$part" ]; then
+		part=${ANSWER#*"${NL}has "}
+		[ "$part" != "$ANSWER" ] || return 0
+		part=${part%%"$NL"*}
+		size=${part% *} part=${part#* }
+	fi
+	find_fetcher || return 0
+	for place in "$STATE/stage" /dev/shm/updoser "${TMPDIR:-/tmp}/updoser"; do
+		[ -z "$STAGE" ] || break
+		! mkdir -m 700 -- "$place.$OWN_ID" 2>/dev/null || STAGE=$place.$OWN_ID
+	done
+	[ -n "$STAGE" ] || return 0
 	RELAY_PATIENCE=10
-	if fetch_from "$1/${part#* }" "${part% *}" "${part#* }" "$STAGE/probe"; then
+	if fetch_from "$1/$part" "$size" "$part" "$STAGE/probe"; then
 		ANSWER="$ANSWER${NL}probe yes"
 	else
 		ANSWER="$ANSWER${NL}probe no $TROUBLE"
@@ -191,9 +208,12 @@ serve_parts() {
 	done
 	[ -n "$INSTALL_ROOT" ] && [ -n "$port" ] || refuse protocol 'the header is incomplete'
 	check_root
+	find_server || refuse tools 'a web server (python3, or busybox httpd)'
+	NEW_FOLDERS=''
+	[ -e "$STATE" ] || NEW_FOLDERS=$STATE
+	[ -n "$ROOT_THERE" ] || NEW_FOLDERS=$STATE$NL$(new_folders)
 	open_store
 	cd "$ROOT" || refuse unwritable "$ROOT can't be entered"
-	find_server || refuse tools 'a web server (python3, or busybox httpd)'
 	start_server "$address" "$port" </dev/null >/dev/null 2>"$STAGE/said" &
 	server=$!
 	echo 0 >"$STAGE/pulse"
@@ -219,6 +239,7 @@ serve_parts() {
 		wait $server $watcher
 	} 2>/dev/null
 	say_room "$NEAREST"
+	leave_store
 	answer relay
 }
 
@@ -236,9 +257,32 @@ listens() {
 	return 1
 }
 
+# Names the folders from the store up to what is there already.
+new_folders() {
+	local folder
+	folder=$INSTALL_ROOT
+	while [ "$folder" != "$NEAREST" ] && [ -n "$folder" ]; do
+		printf '%s\n' "$folder"
+		folder=${folder%/*}
+	done
+}
+
+# Removes what only serving has made: a store that nothing was ever brought to is as it was then.
+leave_store() {
+	local folder
+	cd / && cleanup
+	for folder in $NEW_FOLDERS; do
+		rmdir -- "$folder" 2>/dev/null || break
+	done
+}
+
 # goes_on PID PLACE: refuses when a web server ended by itself, at once or later, as where others have its port.
 goes_on() {
-	kill -0 $1 2>/dev/null || refuse server "nobody can listen on $2: $(tail -n 1 "$STAGE/said")"
+	local said
+	! kill -0 $1 2>/dev/null || return 0
+	said=$(tail -n 1 "$STAGE/said")
+	leave_store
+	refuse server "nobody can listen on $2: $said"
 }
 
 # Sets SERVER to what can give a folder by HTTP here.
