@@ -13,7 +13,7 @@ import random
 import time
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from functools import wraps
+from functools import cached_property, wraps
 from threading import local
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
@@ -114,16 +114,20 @@ class Part:
             finally:
                 self._looks.connection = before
 
+    @cached_property
+    def _place(self) -> str:
+        """Where the state is, for messages."""
+        return self._engine.url.render_as_string(hide_password=True)
+
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         """Give a connection that reads; all that is made from what it gives is made inside of the block."""
-        place = self._engine.url.render_as_string(hide_password=True)
         known = self._open if self._open is not None else getattr(self._looks, "connection", None)
         if known is not None:
-            with mapped(self._engine.url), sound(place):
+            with mapped(self._engine.url), sound(self._place):
                 yield known
             return
-        with mapped(self._engine.url), sound(place), connected(self._engine) as connection:
+        with mapped(self._engine.url), sound(self._place), connected(self._engine) as connection:
             yield connection
 
     @contextmanager

@@ -282,11 +282,19 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
     if connection.dialect.name == "postgresql":
         _copy(connection, table, columns, rows)
         return
-    made = table.insert().compile(dialect=connection.dialect, column_keys=list(columns))
-    at = [columns.index(name) for name in made.positiontup or columns]
-    text, in_order = str(made), at == sorted(at)
+    key = connection.dialect.name, table.name, tuple(columns)
+    known = _INSERTS.get(key)
+    if known is None:
+        made = table.insert().compile(dialect=connection.dialect, column_keys=list(columns))
+        at = [columns.index(name) for name in made.positiontup or columns]
+        known = _INSERTS[key] = str(made), at if at != sorted(at) else []
+    text, order = known
     for some in _batches(rows):
-        connection.exec_driver_sql(text, some if in_order else [tuple(row[each] for each in at) for row in some])
+        connection.exec_driver_sql(text, [tuple(row[each] for each in order) for row in some] if order else some)
+
+
+_INSERTS: dict[tuple[str, str, tuple[str, ...]], tuple[str, list[int]]] = {}
+"""Texts of inserts by dialect, table and columns, and in which order they take these; none: as they are."""
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
@@ -81,7 +82,8 @@ def cleaned(given: Any) -> Any:
     Nearly always nothing is amiss, and there may be a million: that is found out first.
     """
     rows = given if isinstance(given, list) else [given]
-    if not _is_amiss([value for row in rows for value in (row.values() if isinstance(row, dict) else row)]):
+    named = bool(rows) and isinstance(rows[0], dict)  # then all are
+    if not _is_amiss(list(chain.from_iterable(map(dict.values, rows) if named else rows))):
         return given
     made = [
         {name: _cell(value) for name, value in row.items()} if isinstance(row, dict) else tuple(map(_cell, row))
@@ -92,9 +94,10 @@ def cleaned(given: Any) -> Any:
 
 def _is_amiss(values: list[Any]) -> bool:
     """Look at all texts as one; an array is looked into, cell by cell."""
-    if list in set(map(type, values)):
+    kinds = set(map(type, values))
+    if list in kinds:
         return True
-    text = "\n".join([value for value in values if type(value) is str])
+    text = "\n".join(values if kinds == {str} else [value for value in values if type(value) is str])
     return not text.isascii() or "\0" in text or "\\u" in text
 
 

@@ -71,9 +71,11 @@ class ControllerRecords(Part):
             return read_progress(connection.scalar(select(CONTROLLER.c.progress)))
 
     def _set(self, *, lasts: bool = True, **columns: str) -> None:
+        change = CONTROLLER.update().values(**columns)
         with self._write(lasts=lasts) as connection:
-            _insert_row(connection)
-            connection.execute(CONTROLLER.update().values(**columns))
+            if not connection.execute(change).rowcount:
+                _insert_row(connection)
+                connection.execute(change)
 
 
 def read_report(text: str | None) -> ControllerReport | None:

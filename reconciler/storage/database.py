@@ -318,18 +318,27 @@ def upsert(
     """
     if not rows:
         return
-    statement = inserting(connection, table)
     keys = list(on) or [column.name for column in table.primary_key.columns]
     if len(rows) > 1 and connection.dialect.name == "postgresql":
-        upsert_arrays(connection, statement, rows, keys, update)
+        upsert_arrays(connection, inserting(connection, table), rows, keys, update)
         return
     if len(rows) > 1:  # whoever writes several at once does so in one order, or two wait for each other
         rows = sorted(rows, key=lambda row: [(row[key] is not None, row[key]) for key in keys])
-    changes = {name: statement.excluded[name] for name in update}
-    if changes:
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))
-    else:
-        connection.execute(statement.on_conflict_do_nothing(index_elements=keys), list(rows))
+    asked = connection.dialect.name, table.name, tuple(keys), tuple(update)
+    statement = _UPSERTS.get(asked)
+    if statement is None:
+        new = inserting(connection, table)
+        changes = {name: new.excluded[name] for name in update}
+        statement = _UPSERTS[asked] = (
+            new.on_conflict_do_update(index_elements=keys, set_=changes)
+            if changes
+            else new.on_conflict_do_nothing(index_elements=keys)
+        )
+    connection.execute(statement, list(rows))
+
+
+_UPSERTS: dict[tuple[str, str, tuple[str, ...], tuple[str, ...]], postgresql.Insert | sqlite.Insert] = {}
+"""Statements by dialect, table, its key and what they update: making one costs more than carrying it out."""
 
 
 def upsert_newer(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], version: str) -> None:

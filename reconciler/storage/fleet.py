@@ -35,6 +35,7 @@ _LISTS = ("grp", "labels", "data", "gone_at", "route")
 _FEW = 500
 """Profiles that are asked for by their fingerprints; of more, all are read."""
 _FIELDS = tuple(field.name for field in fields(Client))
+_SORTED = json.JSONEncoder(sort_keys=True).encode
 
 
 class ClientRow(NamedTuple):
@@ -324,8 +325,8 @@ def _row(client: Client, group: str, ways: Mapping[str, str], gone_at: float | N
     return {
         "name": client.name,
         "grp": group,
-        "labels": json.dumps(client.labels),
-        "data": json.dumps({name: getattr(client, name) for name in _FIELDS}, sort_keys=True),
+        "labels": json.dumps(client.labels) if client.labels else "[]",
+        "data": _SORTED({name: getattr(client, name) for name in _FIELDS}),
         "error": "",
         "gone_at": gone_at,
         "route": ways.get(client.name, DIRECT),
