@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.errors import PluginError
 
@@ -28,8 +28,7 @@ _LOOK = 0.2
 """Seconds between two looks at who works at a site."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a client is worked on: a site, empty where it is of none, and a lane of its crew."""
 
     site: str

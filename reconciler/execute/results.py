@@ -128,6 +128,8 @@ def _is_as_wanted(outcome: Outcome, step: Step) -> bool:
 
 def words(result: Result, outcome: ClientOutcome) -> str:
     """Say in a line what became of a client."""
+    if result.all_as_wanted:
+        return outcome.replace("_", " ")
     told = [entry for entry in result.outcomes if entry.status in _TOLD and entry.message]
     failures = [f"{entry.component}: {entry.message}" for entry in told]
     if result.error is not None:

@@ -230,7 +230,7 @@ class Tally:
         if not steps and result.error is None:
             return "not_attempted"
         tried, sizes = self._wanted_of(result)
-        fulls, sent, fallbacks = 0, False, result.fallbacks
+        fulls, sent, fell_back, fallbacks = 0, False, 0, result.fallbacks
         for outcome in result.outcomes:
             if outcome.status == "failed":
                 self.failed_components.add(outcome.component)
@@ -247,7 +247,8 @@ class Tally:
             elif outcome.status in SENT:
                 sent = True
                 fulls += sizes[outcome.component]
-                self._made["fallbacks"] += outcome.component in fallbacks
+                fell_back += outcome.component in fallbacks
+        self._made["fallbacks"] += fell_back
         self._changed_now += sent
         self._saved += max(0, fulls - result.bytes_sent)
         statuses: set[str] = {

@@ -15,7 +15,14 @@ from reconciler.errors import UpdoserError
 from reconciler.execute.so_far import after, looked_on
 from reconciler.formats.where import conditions_of
 from reconciler.model.controller import RunProgress
-from reconciler.model.events import ClientFinished, DeployStarted, DownloadProgress, RunStarted, Trouble
+from reconciler.model.events import (
+    ClientFinished,
+    DeployStarted,
+    DownloadProgress,
+    DownloadStarted,
+    RunStarted,
+    Trouble,
+)
 from reconciler.model.plan import Plan
 from reconciler.model.policy import Wave
 from reconciler.model.report import Status
@@ -187,6 +194,28 @@ def test_who_looks_on_sees_a_run_move_each_second_and_then_end(bench: Bench, mon
     ]
     assert (told[-1].failed, told[-1].unreachable, told[-1].sent) == (1, 1, 800)
     assert watch.said[-1] is None
+
+
+def test_of_downloads_that_begin_at_once_who_looks_on_sees_the_first_and_then_how_far_all_are(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch()
+    monkeypatch.setattr(State, "report_progress", lambda _state, progress: watch.report_progress(progress))
+    with bench.work() as work, looked_on(work, "apply", lambda: watch.time) as seen:
+        for number in range(3):
+            seen.means.emit(
+                DownloadStarted(f"part-{number} 1 from drop", component=f"part-{number}", version="1", bytes=3)
+            )
+        watch.time += 1
+        seen.means.emit(DownloadProgress("downloaded 1 B of 9 B", bytes=1, total=9, rate=1, seconds_left=8))
+        seen.means.emit(DownloadStarted("late 1 from drop", component="late", version="1", bytes=3))
+        seen.means.emit(DeployStarted("changing 9 clients", clients=9))
+    assert [one.step for one in watch.said if one is not None] == [
+        "part-0 1 from drop",
+        "downloaded 1 B of 9 B",
+        "late 1 from drop",
+        "changing 9 clients",
+    ]
 
 
 def test_each_step_of_a_run_counts_its_own_clients_and_the_run_its_bytes() -> None:
