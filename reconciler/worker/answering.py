@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 READ_AT_ONCE = 50
 """Files that a session reads in one go; see `contracts.Session.read`."""
-_PROBED = Wait("looked at", "relay")
+_PROBED = Wait("looked at", "probe")
 
 
 @dataclass(frozen=True, slots=True)
