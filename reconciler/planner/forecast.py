@@ -183,7 +183,7 @@ class _Course:
 
     def apply(self, now: datetime, applies: int) -> None:
         """Let applies run until nothing is due, or so many did, and remember what came of it."""
-        self._imagined.set_free(now)
+        self._imagined.look(now)
         self.plan = self._imagined.plan(now)
         self.left -= 1
         self.note(self.plan, now)

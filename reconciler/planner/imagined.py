@@ -47,7 +47,6 @@ _NO_DIGEST = "0" * 64
 
 def advance(wanted: Wanted, observed: Observed, plan: Plan, now: datetime) -> Observed:
     """Give what would be observed if everything in a plan, made of what is observed, succeeded now."""
-    offered = {(offer.release.component, offer.release.version): now for offer in observed.offers}
     incrementals = _incrementals(observed, plan)
     held = _held(observed, plan)
     fetched = {(change.component, change.to, change.platform) for change in plan.fetches}
@@ -60,10 +59,16 @@ def advance(wanted: Wanted, observed: Observed, plan: Plan, now: datetime) -> Ob
         rollouts=_rollouts(observed, plan),
         failures=_failures(observed.failures, plan),
         troubles=_failures(observed.troubles, plan),
-        first_seen={**offered, **observed.first_seen},
+        first_seen=first_seen(observed, now),
         published=_published(observed, plan, held, incrementals),
         mirrors=_mirrors(observed, plan, held),
     )
+
+
+def first_seen(observed: Observed, now: datetime) -> Mapping[tuple[str, str], datetime]:
+    """Give when releases were seen for the first time, if sources are read now."""
+    offered = {(offer.release.component, offer.release.version): now for offer in observed.offers}
+    return {**offered, **observed.first_seen}
 
 
 # --- the store --------------------------------------------------------------------------------------------------------

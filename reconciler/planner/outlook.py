@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.outlook import Later, Outlook, WaveStep
 from reconciler.model.rollout import OPEN
 from reconciler.model.roster import clients_of
-from reconciler.planner.imagined import advance, place_of, set_free
+from reconciler.planner.imagined import advance, first_seen, place_of, set_free
 from reconciler.planner.moments import Moments
 from reconciler.planner.planner import make_plan
 
@@ -57,10 +57,11 @@ class Imagination:
         """Give the plan of a moment."""
         return make_plan(self.wanted, self.observed, plan_id="", now=now)
 
-    def set_free(self, now: datetime) -> None:
-        """Let holds and quarantines be over that end by a time."""
+    def look(self, now: datetime) -> None:
+        """Let holds and quarantines be over that end by a time, and have what sources offer be seen."""
         cohorts, others = (set_free(part, now) for part in (self.observed.cohorts, self.observed.others))
-        self.observed = replace(self.observed, cohorts=cohorts, others=others)
+        seen = first_seen(self.observed, now)
+        self.observed = replace(self.observed, cohorts=cohorts, others=others, first_seen=seen)
 
     def is_guess(self, plan: Plan) -> bool:
         """Say whether nobody knows exactly how many bytes a plan that was carried out sends."""

@@ -1,6 +1,7 @@
 """A forecast is what then happens: when waves open, and when how many clients have a release."""
 
 import json
+from dataclasses import replace
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from hypothesis import assume, given, settings
 from jsonschema import Draft202012Validator
 
 from reconciler.model.forecast import Point, Reach, WaveForecast
+from reconciler.model.offer import Offer
 from reconciler.model.policy import AutoUpdate, Blackout, Limits, Rollout, Schedule, Wave, Window
 from reconciler.model.spec import Hold
 from reconciler.planner.forecast import HORIZON, all_arrive, arrivals, compare, forecast
@@ -131,6 +133,17 @@ def test_one_that_goes_too_far_is_cut_and_says_so() -> None:
     assert made.cut == "60 days are over"
     assert only(made).never == "not looked further: 60 days are over"
     assert forecast(*world_with().facts(), START, most=3).cut == "it has more steps than are looked at"
+
+
+def test_the_age_of_a_release_that_nobody_dated_counts_from_the_first_look_of_a_forecast() -> None:
+    world = world_with((Wave(share=1.0),))
+    wanted, observed = world.facts()
+    young = replace(wanted.components[COMPONENT], min_age=3 * HOUR)
+    first, second = observed.held
+    offer = Offer("drop", replace(second, released=None))
+    wanted = replace(wanted, components={COMPONENT: young})
+    entry = only(forecast(wanted, replace(observed, held=[first], offers=[offer], first_seen={}), world.now))
+    assert [reach.at for reach in entry.reaches] == [START + 3 * HOUR] * 3
 
 
 def test_two_policies_are_compared_in_sentences() -> None:
