@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -127,6 +127,11 @@ class Openssh:
         return self._start(hop.address, hop.port, [*more, *given], way)
 
     def _start(self, host: str, port: int, given: Sequence[str], way: socket.socket | None) -> Master:
+        """Have an ssh log in, over a connection that is its own from then on: ours is closed whatever comes of it."""
+        with way or nullcontext():
+            return self._logged_in(host, port, given, way)
+
+    def _logged_in(self, host: str, port: int, given: Sequence[str], way: socket.socket | None) -> Master:
         folder = self._private()
         at = f"-p {port} {host}" if port != SSH_PORT else host
         start = Start(

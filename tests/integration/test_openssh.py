@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,6 +32,7 @@ from tests.sshd import OTHER_KEY, make_key, sign_key, sshd_fleet
 from tests.waiting import until
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
     from reconciler.model.client import Profile
@@ -354,6 +357,29 @@ def test_a_connection_that_is_gone_is_told_and_the_next_one_is_another_and_ends_
     with transport.connect(client) as session:
         assert session._pipe.run("exit 4", [], timeout=60).status == 4
     until(lambda: not processes(str(transport._folder.path)))
+
+
+def test_where_no_folder_for_sockets_can_be_made_the_connection_is_not_left_open(
+    ssh_fleet: SshFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[socket.socket] = []
+
+    def dial(host: str, port: int, **options: Any) -> socket.socket:
+        opened.append(context.dial(host, port, **options))
+        return opened[-1]
+
+    context = fake_context(tmp_path, shell=shell_session)
+    transport = make_plugin(openssh, ssh_fleet.options_of("openssh"), replace(context, dial=dial))
+    monkeypatch.setattr(tempfile, "mkdtemp", _full)
+    client = Client("c", "g", ssh_fleet.addresses[0])
+    with pytest.raises(TransportError, match="no folder for the sockets"), transport.connect(client):
+        pytest.fail("it is connected")
+    (way,) = opened
+    assert way.fileno() == -1
+
+
+def _full(**_options: Any) -> str:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_where_the_temporary_folder_has_a_long_path_sockets_lie_in_a_shorter_one(
