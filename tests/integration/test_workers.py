@@ -192,7 +192,8 @@ def test_what_a_killed_worker_had_is_given_again_and_each_client_is_counted_once
         (pid,) = pids(crew)
         os.kill(pid, signal.SIGKILL)
         answered, lost = received(crew)
-        assert lost == "worker process 1 ended: it was ended by signal 9"
+        assert lost.startswith("worker process 1 ")
+        assert lost.endswith(": it was ended by signal 9")  # who wrote to it may notice that before who reads does
         ground.serving.set()
         ground.let_go()
         assert until(lambda: crew.room(crew.lane("c0"))) > 0
