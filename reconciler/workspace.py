@@ -372,13 +372,13 @@ class Workspace:
     def _crew(self, site: str, forks: int) -> AbstractContextManager[Crew]:
         from reconciler.formats.answer_json import read_report
         from reconciler.formats.batch_json import write_batch
-        from reconciler.worker.lending import LENDS, Lending
+        from reconciler.worker.lending import Lending, lends_of
         from reconciler.worker.pool import Pool
         from reconciler.worker.setup import SPEAK, setup_of
 
         folder = self.spec.server.store
         limit = self.spec.sites[site].forks if site else 0
-        lends = 1 if limit or forks == 1 else LENDS  # people who say how many, or one after the other, mean it
+        lends = 1 if limit else lends_of(forks)  # people who say how many of a site mean it
 
         def threads(most: int) -> AbstractContextManager[Crew]:
             means = self.means

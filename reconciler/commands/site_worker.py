@@ -19,7 +19,7 @@ from reconciler.formats.sealed import new_key
 from reconciler.guards import blaming
 from reconciler.resolving import resolve
 from reconciler.worker.crewing import Means, Worker, contents_of
-from reconciler.worker.lending import LENDS
+from reconciler.worker.lending import lends_of
 from reconciler.worker.setup import place_of
 from reconciler.worker_file import file_in_force, read_worker_file
 
@@ -79,7 +79,7 @@ class _Threads:
             file = self._file
             means = Means(
                 forks=forks,
-                lends=1 if file.forks == 1 else LENDS,
+                lends=lends_of(file.forks),
                 stop=self._stop,
                 over=Event(),
                 clock=_now,

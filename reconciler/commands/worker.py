@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import DocumentError
 from reconciler.worker.crewing import CACHE, Means, Worker, contents_of
-from reconciler.worker.lending import LENDS
+from reconciler.worker.lending import LENDS, lends_of
 from reconciler.worker.setup import read_setup
 from reconciler.worker.speaking import Speaker
 
@@ -68,9 +68,9 @@ def _forks(setup: Mapping[str, Any], file: WorkerFile | None) -> int:
 def _lends(setup: Mapping[str, Any], file: WorkerFile | None) -> int:
     """Read for how many clients each fork is, with silent ones; the file of a worker that takes one at a time holds."""
     lends = setup.get("lends")
-    if type(lends) is not int or lends < 1 or (file is not None and file.forks == 1):
+    if type(lends) is not int or lends < 1:
         return 1
-    return min(lends, LENDS)
+    return min(lends, LENDS if file is None else lends_of(file.forks))
 
 
 def _near(document: Mapping[str, Any], means: Means, asking: Asking) -> Worker:

@@ -6,9 +6,10 @@ and by one of them (`doctor_ways`).
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from reconciler.execute.doctor_ways import Ways
+from reconciler.execute.doctor_ways import LEADS, Ways
 from reconciler.execute.filling import Filler
 from reconciler.guards import Caught
 from reconciler.model.report import Diagnosis
@@ -16,6 +17,7 @@ from reconciler.present.words import count_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from reconciler.model.client import Client
     from reconciler.model.relay import Held, RelaySpec
@@ -72,23 +74,27 @@ def _served(filler: Filler, ways: Ways, relay: RelaySpec, host: str, held: Held)
         yield Diagnosis(client="", what=what, level="fail", finding=finding, fix=_SERVE)
         return
     found: list[Diagnosis] = []
-    with Caught() as caught:
-        if relay.http and not held.server:
-            with filler.serving(relay, host) as now:
-                found = [_given(relay, host, now, what), ways.examine(relay, host, now)]
-        else:
-            now = filler.probe(relay, host) if relay.http else held  # by a run, at this moment
-            found = [_given(relay, host, now, what), ways.examine(relay, host, now)]
+    with Caught() as caught, _at_work(filler, relay, host, held) as now:
+        found = [_given(relay, host, now, what), ways.examine(relay, host, now)]
     if caught.error is not None and not found:
         fix = caught.error.hint or _LISTEN
         yield Diagnosis(client="", what=what, level="fail", finding=caught.error.brief, fix=" ".join(fix.split()))
     yield from found
 
 
+def _at_work(filler: Filler, relay: RelaySpec, host: str, held: Held) -> AbstractContextManager[Held]:
+    """Have a host be served, by us where nobody does, and give what it says of its parts then."""
+    if not relay.http:
+        return nullcontext(held)
+    if held.server:  # by a run, at this moment
+        return nullcontext(filler.probe(relay, host))
+    return filler.serving(relay, host)
+
+
 def _given(relay: RelaySpec, host: str, held: Held, what: str) -> Diagnosis:
     if held.serving.startswith("no"):
         finding = f"its web server doesn't give its parts: {held.serving.removeprefix('no').strip()}"
-        fix = f"see that {relay.base(host)} leads to {relay.store} there, and that others may read that"
+        fix = LEADS.format(url=relay.base(host), store=relay.store)
         return Diagnosis(client="", what=what, level="fail", finding=finding, fix=fix)
     if not held.parts:
         return Diagnosis("", what, "ok", "nothing lies there yet that could be fetched")

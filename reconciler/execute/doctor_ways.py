@@ -38,11 +38,11 @@ _ABSENT = re.compile(r"(?:error: |ERROR |HTTP/1\.[01] )404\b")
 _NOT_YET = re.compile(r"[Rr]efused")
 _NAMED = "give `host` of the relay an address, or a name that its clients resolve"
 _OTHERS = "see what else has that port, or stands in between"
-_LEADS = "see that {url} leads to {store} there, and that others may read that"
+LEADS = "see that {url} leads to {store} there, and that others may read that"
 _FIXES = {
     r"[Rr]esolv|[Nn]ame or service|bad address": _NAMED,
     r"other bytes": _OTHERS,
-    r"(?:error: |ERROR |HTTP/1\.[01] )[345]\d\d\b": _LEADS,
+    r"(?:error: |ERROR |HTTP/1\.[01] )[345]\d\d\b": LEADS,
 }
 _OPEN = "let {client} and the other clients through to {url}: routes, and firewalls in between and on both machines; "
 _OPEN += "try it there: curl -v {url}/"

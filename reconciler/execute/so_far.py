@@ -66,17 +66,12 @@ def looked_on(work: Workspace, command: str, watch: Callable[[], float] = time.m
 def after(told: RunProgress, event: Event) -> RunProgress:
     """Give how far a run is after something happened; clients are those of the step, bytes those of the run."""
     if isinstance(event, ClientFinished):
-        return RunProgress(  # `replace` takes thrice the time, and this is for each client
-            run_id=told.run_id,
-            command=told.command,
-            started=told.started,
-            step=told.step,
-            clients=told.clients,
+        return replace(
+            told,
             finished=told.finished + 1,
             failed=told.failed + (event.outcome == "failed"),
             unreachable=told.unreachable + (event.outcome == "unreachable"),
             sent=told.sent + event.bytes,
-            at=told.at,
         )
     if not isinstance(event, _STEPS):
         return told

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.client.pulse import Wait
 
 LENDS = 16
-"""Clients that may be under way in all for each fork, where nobody says otherwise."""
+"""Clients that may be under way in all for each fork, at most."""
 FLOOR = 0.25
 FAR = 3.0
 FIRST = 2.0
@@ -49,6 +49,11 @@ _LOOK = 0.05
 """Seconds between two looks at who is silent."""
 _PATIENCE = 0.2
 """Seconds after which one that waits for a place asks whether all is over."""
+
+
+def lends_of(forks: int) -> int:
+    """Say how many may be under way in all for each fork; who wants one after the other has just that."""
+    return 1 if forks == 1 else LENDS
 
 
 @dataclass(slots=True)

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError
@@ -19,68 +18,14 @@ from .material import MAX_KEYRING, NotThereError, trust_file
 from .options import signed_by_options, ways_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from reconciler.contracts import Context, TrustedKey
 
     from .gpg import Proven
     from .material import Material, Proof, Way
 
-    _Make = Callable[[Mapping[str, str], Context], Way]
 
-
-def _sha256(options: Mapping[str, str], _context: Context) -> Way:
-    from .digests import Sha256
-
-    return Sha256(options)
-
-
-def _minisign(options: Mapping[str, str], context: Context) -> Way:
-    from .minisign import Minisign
-
-    return Minisign(options, context)
-
-
-def _gpg(options: Mapping[str, str], context: Context, proven: Proven | None = None) -> Way:
-    from .gpg import Gpg
-
-    return Gpg(options, context, proven=proven)
-
-
-def _ssh(options: Mapping[str, str], context: Context) -> Way:
-    from .ssh import Ssh
-
-    return Ssh(options, context)
-
-
-def _cosign(options: Mapping[str, str], context: Context) -> Way:
-    from .cosign import Cosign
-
-    return Cosign(options, context)
-
-
-def _clamsign(options: Mapping[str, str], context: Context) -> Way:
-    from .clamsign import ClamSign
-
-    return ClamSign(options, context)
-
-
-def _tuf(options: Mapping[str, str], context: Context) -> Way:
-    from .tuf import TufTarget
-
-    return TufTarget(options, context)
-
-
-_WAYS: Mapping[str, _Make] = {
-    "sha256": _sha256,
-    "minisign": _minisign,
-    "gpg": _gpg,
-    "ssh": _ssh,
-    "cosign": _cosign,
-    "clamsign": _clamsign,
-    "tuf": _tuf,
-}
-"""What makes each way; most specs name one or none, and each brings the formats that it reads."""
 _FILES = ("key", "keyring", "signers", "trusted_root")
 """Options that name a file of keys; certificates are wholly in what `keys` tells."""
 
@@ -96,8 +41,7 @@ class Verification:
         self.options = verify
         """The option as it stands."""
         self._every, ways = ways_of(verify)
-        made: Mapping[str, _Make] = {**_WAYS, "gpg": partial(_gpg, proven=proven)}
-        self._ways = [made[name](options, context) for name, options in ways]
+        self._ways = [_made(name, options, context, proven) for name, options in ways]
         self._files = [options[word] for _name, options in ways for word in _FILES if word in options]
         self._context = context
         self.signed = signed_by_options({"verify": verify})
@@ -142,6 +86,40 @@ class Verification:
             return hashlib.sha256(trust_file(self._context, name, MAX_KEYRING)).hexdigest()
         except SourceError:
             return ""  # it is a key itself; or can't be read, as `keys` tells
+
+
+def _made(name: str, options: Mapping[str, str], context: Context, proven: Proven | None) -> Way:
+    """Make a way by its name: most specs name one or none, and each brings the formats that it reads."""
+    match name:
+        case "sha256":
+            from .digests import Sha256
+
+            return Sha256(options)
+        case "minisign":
+            from .minisign import Minisign
+
+            return Minisign(options, context)
+        case "gpg":
+            from .gpg import Gpg
+
+            return Gpg(options, context, proven=proven)
+        case "ssh":
+            from .ssh import Ssh
+
+            return Ssh(options, context)
+        case "cosign":
+            from .cosign import Cosign
+
+            return Cosign(options, context)
+        case "clamsign":
+            from .clamsign import ClamSign
+
+            return ClamSign(options, context)
+        case "tuf":
+            from .tuf import TufTarget
+
+            return TufTarget(options, context)
+    raise KeyError(name)
 
 
 def _told(way: Way, material: Material) -> Proof:
