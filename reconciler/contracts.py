@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.batch import Batch, Halt, Order, Report
     from reconciler.model.batch import ToolsTried as ToolsTried  # noqa: PLC0414 - who implements Session has it from here
-    from reconciler.model.client import Client, Facts, InventoryEntry
+    from reconciler.model.client import Client, Facts, InventoryEntry, Same
     from reconciler.model.delta import CodecTraits, Incremental, Patch
     from reconciler.model.deploy import DeployReport, DeployRequest
     from reconciler.model.mirror import LayoutTraits, Placed
@@ -552,6 +552,20 @@ class Session(Protocol):
         Raises:
             ClientError: a path isn't absolute and plain, or there are too many; or as for `facts`.
             ProtocolError, TransportError: as for `facts`.
+        """
+
+
+@runtime_checkable
+class MarkingSession(Session, Protocol):
+    """A session whose client can say that nothing changed since it was looked at; others are looked at each time."""
+
+    def look_again(self, install_root: str, mark: str) -> Facts | Same:
+        """Look at the client unless it has that mark, in one round trip; what comes then are the facts and its mark.
+
+        What is asked for is a mark, or to make one: see `model.mark.ASKED`. A client that can make none says none.
+
+        Raises:
+            ClientError, ProtocolError, TransportError: as for `facts`.
         """
 
 

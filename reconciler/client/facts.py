@@ -12,9 +12,10 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from reconciler.client.protocol import KIB, MAX_LISTED, NUMBER, TOKEN, answer_lines, clean, loaded_of, value_of
+from reconciler.client.protocol import FIRST, KIB, MAX_LISTED, NUMBER, TOKEN, answer_lines, clean, loaded_of, value_of
 from reconciler.errors import ProtocolError
-from reconciler.model.client import MAX_INSTALLED, Facts, Installed, Profile
+from reconciler.model.client import MAX_INSTALLED, Facts, Installed, Profile, Same
+from reconciler.model.mark import MARK, compares
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _MACHINE = re.compile(r"[0-9a-fA-F-]{32,36} [0-9]{1,20}:[0-9]{1,20} .*")
 _UPTIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
-_NOW = {"free", "memory", "began", "machine"}
+_NOW = {"free", "memory", "began", "machine", "mark"}
 """What is another thing at each look, or on each machine."""
 _FACTS = {
     *("platform", "tool", "selinux", "apparmor", "user", "controller", "installed"),
@@ -32,9 +33,27 @@ _LAST = {"unmanaged", "lacks", "unmade"}
 """What is said at the end: behind names that others gave to files nothing is believed of what is installed."""
 _TICKS = 100.0
 """Clock ticks in a second as /proc shows times, on every Linux that runs on hardware of today."""
+_NOTHING = hashlib.sha256(b"").hexdigest()
+"""The mark of a client that could list nothing."""
 _REMEMBERED = 256
 """Answers that are remembered, of at most _SHORT characters: whoever answers can't fill the memory."""
 _SHORT = 64 * 1024
+
+
+def read_look(done: Completed, asked: str) -> Facts | Same:
+    """Read the answer of a client that was asked for its mark.
+
+    Raises:
+        ClientError: the client says that it can't.
+        ProtocolError: the answer is malformed or cut short.
+    """
+    first = FIRST.search(done.stdout)
+    if first is None or first[2] != b"same" or not compares(asked):
+        return read_facts(done)
+    word, _, free = " ".join(answer_lines(done, "same")).partition(" ")
+    if word != "free" or not NUMBER.fullmatch(free):
+        raise ProtocolError("the client says that it is the same, and not what room it has")
+    return Same(int(free) * KIB)
 
 
 def read_facts(done: Completed) -> Facts:
@@ -56,7 +75,7 @@ def read_facts(done: Completed) -> Facts:
             lasting.append(line)
     read = _lasting if sum(map(len, lasting)) <= _SHORT else _lasting.__wrapped__
     said = read(tuple(lasting), now.memory)
-    return replace(said, free=now.free, seconds=now.seconds, machine=now.machine)
+    return replace(said, free=now.free, seconds=now.seconds, machine=now.machine, mark=now.mark)
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -76,6 +95,7 @@ class _NowReader:
         self.memory = 0
         self.seconds = 0.0
         self.machine = ""
+        self.mark = ""
 
     def take(self, line: str, word: str, rest: str) -> None:
         if not getattr(self, f"_take_{word}")(rest):
@@ -103,6 +123,13 @@ class _NowReader:
         """Read boot, device and inode, and what of the path isn't there yet; their digest is enough to compare."""
         self.machine = hashlib.sha256(rest.encode()).hexdigest()[:32]
         return _MACHINE.fullmatch(rest) is not None
+
+    def _take_mark(self, rest: str) -> bool:
+        """Read the SHA-256 of what `mark.sh` lists, and whether there is anything outside of install_root."""
+        digest, _, outer = rest.partition(" ")
+        if digest != _NOTHING:
+            self.mark = digest[:MARK] + outer.rstrip("-")
+        return SHA256.fullmatch(digest) is not None and outer in {"+", "-"}
 
 
 class _FactsReader:

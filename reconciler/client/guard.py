@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.client.protocol import MAX_CONTENT, MAX_LISTED
 from reconciler.client.reach import expecting
-from reconciler.contracts import RelaySession
+from reconciler.contracts import MarkingSession, RelaySession
 from reconciler.errors import ProtocolError, TransportError
-from reconciler.model.client import MAX_EPOCH, MAX_INSTALLED
+from reconciler.model.client import MAX_EPOCH, MAX_INSTALLED, Same
 from reconciler.model.deploy import CONTENTION, MACHINE, RELEASE
+from reconciler.model.mark import SAID, compares
 from reconciler.model.question import NOTHING_ASKED
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
 from reconciler.reasons import REASONS
@@ -87,6 +88,20 @@ class GuardedSession:
             _check(_wrong_facts(facts))
             _check_profile(facts.profile)
             return facts
+
+    def look_again(self, install_root: str, mark: str) -> Facts | Same:
+        """Look at the client unless it is as it was; see `contracts.MarkingSession`."""
+        session = self._session
+        if not mark or not isinstance(session, MarkingSession):
+            return self.facts(install_root)
+        with expecting(debug=self._debug):
+            found = session.look_again(install_root, mark)
+            if isinstance(found, Same):
+                _check(_wrong_same(found, mark))
+                return found
+            _check(_wrong_facts(found))
+            _check_profile(found.profile)
+            return found
 
     def deploy(
         self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]
@@ -173,6 +188,16 @@ def _wrong_facts(facts: Facts) -> Iterator[str]:
     yield from _wrong_numbers(facts)
     yield from _wrong_list(facts.lacks)
     yield from _wrong_texts(facts.machine, facts.unmade)
+    if facts.mark and not SAID.fullmatch(facts.mark):
+        yield "its mark"
+
+
+def _wrong_same(found: Same, mark: str) -> Iterator[str]:
+    """Say what can't be of a client that says it is as it was."""
+    if not compares(mark):
+        yield "it is the same as what nobody compared it with"
+    if not 0 <= found.free <= _MAX_FREE:
+        yield f"free space of {found.free}"
 
 
 def _wrong_profile(profile: Profile) -> Iterator[str]:

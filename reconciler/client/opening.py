@@ -7,18 +7,22 @@
 * Where a relay has the script it is fetched there first, and run only with the right digest. Whatever comes of that,
   too little, too much, other bytes or nothing in time: the command asks then.
 * What comes over the connection is whole when its last line says so.
+* A client that is asked for its mark says that all is as it was, before anything looks for the script (`marking`).
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 import zlib
 from functools import cache
+from importlib.resources import files
 from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from reconciler.client.protocol import FIRST, NO_FULLBLOCK, NO_SCRIPT, NO_UNPACKING
+from reconciler.model.mark import MARK, WANTED, compares
 from reconciler.model.relay import RELAY_URL
 
 if TYPE_CHECKING:
@@ -36,6 +40,16 @@ _LOOKED_AT = 64 * 1024
 """Bytes of what a client prints in which the question is looked for: a login shell may be talkative."""
 _KEPT = "own_kept=$$;"
 """Tells the script that it was read from its copy, which it need not compare again; no environment can know this."""
+_MARKS = 'IFS= read -r own;eval "$own";'
+"""Runs a line that was sent ahead of a request: no command, which sudo and others write down, gets longer by it."""
+_SAME = (
+    "set -f;set -- $(LC_ALL=C df -Pk {root} 2>/dev/null);"
+    'case ${{11}} in ""|*[!0-9]*);;*)while read -r word&&[ "$word" != end ];do :;done;'
+    'printf "updoser 1 same\\nfree %s\\nend\\n" "${{11}}";exit;;esac'
+)
+"""Reads the request that nobody needs, and answers; where `df` says no number a look says why."""
+_GOES_ON = ("then", "do", "in", "{", "&&", ";;")
+"""Behind these a line of `mark.sh` goes on in the next one."""
 _DOES = "dd bs=1 count=1 iflag=fullblock >/dev/null 2>&1"
 
 
@@ -58,6 +72,33 @@ def asking(copy: str, digest: str, *, ready: bool = False) -> str:
     """
     says = _says("here") if ready else ""
     return f'own=$(cat {copy});case {_summed()} in {digest[:DIGEST]}*){says}{_KEPT}eval "$own";exit;;esac;{ASKING}'
+
+
+def marked(text: str) -> str:
+    """Give the text that runs the line of `marking`, and then another text."""
+    return _MARKS + text
+
+
+def marking(install_root: str, asked: str) -> bytes:
+    """Give the line that makes a client's mark (`model.mark`), to be sent ahead of a request that looks.
+
+    Where that is the one it is asked for, it answers, and ends. Else the script says it with what it finds.
+    """
+    root, outer = shlex.quote(install_root), "1" if asked == WANTED or "+" in asked else "''"
+    text = f"{_lists()}own_mark=$(updoser_lists {root} {outer} 2>/dev/null|sha256sum);"
+    if compares(asked):
+        text += f"case $own_mark in {asked[:MARK]}*){_SAME.format(root=root)};;esac;"
+    return f"{text}own_mark=$$:$own_mark\n".encode()
+
+
+@cache
+def _lists() -> str:
+    text = ""
+    for line in files("reconciler.client").joinpath("mark.sh").read_text("utf-8").splitlines():
+        short = line.strip()
+        if short and not short.startswith("#"):
+            text += short + (" " if short.endswith(_GOES_ON) else ";")
+    return text
 
 
 def fetching(copy: str, digest: str, size: int, urls: Sequence[str]) -> str:

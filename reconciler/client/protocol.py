@@ -1,6 +1,6 @@
 """What the client script answers, read as bytes from a stranger: nothing is believed that doesn't fit.
 
-    updoser 1 facts | outcomes | content | relay | error
+    updoser 1 facts | same | outcomes | content | relay | error
     … lines …
     end
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import Completed
     from reconciler.model.deploy import Step
 
-FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|content|relay|error)$", re.MULTILINE)
+FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|same|outcomes|content|relay|error)$", re.MULTILINE)
 TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 NUMBER = re.compile(r"[0-9]{1,18}")
 NO_SCRIPT = 96

@@ -17,6 +17,8 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
+from reconciler.contracts import MarkingSession
+from reconciler.model.mark import compares
 from reconciler.model.question import NOTHING_ASKED
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from reconciler.contracts import Session, ToolsTried
-    from reconciler.model.client import Facts
+    from reconciler.model.client import Facts, Same
     from reconciler.model.deploy import DeployReport, DeployRequest
     from reconciler.model.question import Asked
 
@@ -130,6 +132,14 @@ class HeardSession:
         """Look at the client; see `contracts.Session`."""
         session, wait = self._session, Wait("looked at", (verify, tools, bool(asked.questions)))
         return self._pulse.waits(wait, lambda: session.facts(install_root, verify=verify, tools=tools, asked=asked))
+
+    def look_again(self, install_root: str, mark: str) -> Facts | Same:
+        """Look at the client unless it is as it was; see `contracts.MarkingSession`."""
+        session = self._session
+        if not mark or not isinstance(session, MarkingSession):
+            return self.facts(install_root)
+        wait = Wait("looked at", ("again", compares(mark)))
+        return self._pulse.waits(wait, lambda: session.look_again(install_root, mark))
 
     def deploy(self, request: DeployRequest, content: Content) -> DeployReport:
         """Carry out a request; see `contracts.Session`."""

@@ -18,8 +18,20 @@ from importlib.resources import files
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
-from reconciler.client.facts import read_facts
-from reconciler.client.opening import ASKING, FETCHING, LONG_PATIENCE, Reply, asking, direct, fetching, kept, packed
+from reconciler.client.facts import read_facts, read_look
+from reconciler.client.opening import (
+    ASKING,
+    FETCHING,
+    LONG_PATIENCE,
+    Reply,
+    asking,
+    direct,
+    fetching,
+    kept,
+    marked,
+    marking,
+    packed,
+)
 from reconciler.client.protocol import NO_SCRIPT, lacks_script, lacks_unpacking, read_content, read_outcomes
 from reconciler.client.relaying import hold_request, read_held, serve_request
 from reconciler.client.requests import (
@@ -41,7 +53,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from reconciler.contracts import Become, Completed, Pipe, ToolsTried
-    from reconciler.model.client import Facts
+    from reconciler.model.client import Facts, Same
     from reconciler.model.deploy import DeployRequest
     from reconciler.model.question import Asked
     from reconciler.model.relay import Held, HoldOrder, ServeOrder
@@ -136,6 +148,14 @@ class ShellSession:
             return read_facts(self._look(install_root, request, script, more))
         return read_facts(self._look(install_root, request, client_script("facts"), more, kept_as="facts"))
 
+    def look_again(self, install_root: str, mark: str) -> Facts | Same:
+        """Look at the client unless it is as it was, in one exec; see `contracts.MarkingSession`."""
+        if self._fixed or not mark:
+            return self.facts(install_root)
+        request, ahead = facts_request(install_root, verify=False), marking(install_root, mark)
+        look = self._look(install_root, request, client_script("facts"), kept_as="facts", ahead=ahead)
+        return read_look(look, mark)
+
     def deploy(
         self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]
     ) -> DeployReport:
@@ -160,17 +180,28 @@ class ShellSession:
         return self._look(install_root, request, client_script())
 
     def _look(
-        self, install_root: str, request: bytes, script: bytes, more: float = 0.0, *, kept_as: str = ""
+        self,
+        install_root: str,
+        request: bytes,
+        script: bytes,
+        more: float = 0.0,
+        *,
+        kept_as: str = "",
+        ahead: bytes = b"",
     ) -> Completed:
-        """Send a request that is sent at once, and again behind the script where the client asks for that."""
+        """Send a request that is sent at once, and again behind the script where the client asks for that.
+
+        A line that is run `ahead` of it may answer in its place.
+        """
         copy, digest = _copy(install_root, kept_as), script_digest(kept_as)
+        text_of, sent = (marked, [ahead, request]) if ahead else (str, [request])
         if isinstance(self._pipe, TalkingPipe):
             reply = Reply(script, [request])
-            done = self._talk(asking(copy, digest), [request], reply, self._facts_timeout, more)
+            done = self._talk(text_of(asking(copy, digest)), sent, reply, self._facts_timeout, more)
             self._kept = not (reply.wanted or lacks_script(done))
             self._packs = reply.unpacks
         else:
-            done = self._run(self._command(kept(copy, digest)), [request], self._facts_timeout, more)
+            done = self._run(self._command(text_of(kept(copy, digest))), sent, self._facts_timeout, more)
             self._kept = not lacks_script(done)
             if self._kept:
                 return done

@@ -19,8 +19,9 @@ from reconciler.formats.batch_json import FORMAT_VERSION, MAX_READ, MAX_STEPS, c
 from reconciler.formats.entries import LINE, Entry, filled, time_text
 from reconciler.formats.text import read_object
 from reconciler.model.batch import Answer, Ended, NotBegun, StepDone
-from reconciler.model.client import MAX_EPOCH, MAX_INSTALLED, Facts, Installed, Profile
+from reconciler.model.client import MAX_EPOCH, MAX_INSTALLED, Facts, Installed, Profile, Same
 from reconciler.model.deploy import OUTCOMES, RELEASE, Fault, Outcome, OutcomeStatus
+from reconciler.model.mark import SAID
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
 from reconciler.reasons import REASONS
 
@@ -85,6 +86,7 @@ def _answer_form(answer: Answer) -> dict[str, Any]:
             steps=[_done_form(done) for done in answer.steps],
             halted=list(answer.halted),
             facts=answer.facts and _facts_form(answer.facts),
+            same=answer.same and {"free": answer.same.free},
             files={path: None if found is None else b64encode(found).decode() for path, found in answer.files.items()},
             bytes_sent=answer.bytes_sent,
             fetched=answer.fetched,
@@ -97,7 +99,7 @@ def _answer_form(answer: Answer) -> dict[str, Any]:
 
 
 def _answer(entry: Entry) -> Answer:
-    facts, error = entry.entry("facts"), entry.entry("error")
+    facts, same, error = entry.entry("facts"), entry.entry("same"), entry.entry("error")
     return Answer(
         batch=entry.text("batch", most=200),
         attempt=entry.number("attempt", least=1),
@@ -106,6 +108,7 @@ def _answer(entry: Entry) -> Answer:
         steps=tuple(map(_done, entry.entries("steps", most=2 * MAX_STEPS))),
         halted=entry.texts("halted", most=2 * MAX_STEPS),
         facts=_facts(facts) if facts else None,
+        same=Same(same.number("free")) if same else None,
         files=_files(entry),
         bytes_sent=entry.number("bytes_sent", 0),
         fetched=entry.number("fetched", 0),
@@ -175,6 +178,7 @@ def _facts_form(facts: Facts) -> dict[str, Any]:
             lacks=list(facts.lacks),
             machine=facts.machine,
             unmade=facts.unmade,
+            mark=facts.mark,
         ),
     }
 
@@ -202,6 +206,7 @@ def _facts(entry: Entry) -> Facts:
         lacks=entry.texts("lacks", most=_LISTED),
         machine=entry.text("machine", ""),
         unmade=entry.text("unmade", ""),
+        mark=entry.text("mark", "", fits=SAID),
     )
 
 

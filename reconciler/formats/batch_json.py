@@ -34,6 +34,7 @@ from reconciler.model.deploy import (
     Purpose,
     Step,
 )
+from reconciler.model.mark import ASKED
 from reconciler.model.network import FAMILIES
 from reconciler.model.question import Question
 from reconciler.model.relay import RELAY_URL
@@ -205,6 +206,7 @@ def _target_form(target: Target, group: str) -> dict[str, Any]:
             families=list(client.families),
             steps=[_step_form(step) for step in target.steps],
             paths=list(target.paths),
+            mark=target.mark,
         ),
         **({} if client.port is None else {"port": client.port}),
     }
@@ -229,7 +231,7 @@ def _target(entry: Entry, group: str) -> Target:
     if client.families != families:
         raise ValueError(f"{entry.where}.families isn't some of {', '.join(FAMILIES)}, in that order")
     paths = entry.texts("paths", most=MAX_READ, longest=_PATH)
-    return Target(client=client, steps=_steps(entry, "steps"), paths=paths)
+    return Target(client=client, steps=_steps(entry, "steps"), paths=paths, mark=entry.text("mark", "", fits=ASKED))
 
 
 def _step_form(step: Step) -> dict[str, Any]:

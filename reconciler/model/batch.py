@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.errors import UpdoserError
-    from reconciler.model.client import Client, Facts
+    from reconciler.model.client import Client, Facts, Same
     from reconciler.model.deploy import Outcome, Purpose, Step
     from reconciler.model.question import Question
     from reconciler.model.relay import Offer
@@ -86,11 +86,15 @@ Task = Look | Change | Read | Probe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One client of a batch, and its own: `steps` of settings, beside those of the task, and `paths` to read."""
+    """One client of a batch, and its own: `steps` of settings, beside those of the task, and `paths` to read.
+
+    A look asks it for its `mark`, see `model.mark`.
+    """
 
     client: Client
     steps: tuple[Step, ...] = ()
     paths: tuple[str, ...] = ()
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +146,9 @@ NotBegun = Literal["", "halted", "late", "stopped"]
 class Answer:
     """What became of one client of a batch: what its task brought, and the error that ended the rest.
 
-    A change brings `steps`, a look `facts`, a read `files` by path. `halted` are components that were left because
-    their rollout was halted. Of what a relay offers it `fetched` so many bytes; `unfetched` says why not all of it.
+    A change brings `steps`, a look `facts`, or `same` where the client has the mark that it was asked for, a read
+    `files` by path. `halted` are components that were left because their rollout was halted. Of what a relay offers it
+    `fetched` so many bytes; `unfetched` says why not all of it.
     `seconds` passed until the client was connected; `at` is when it was through, by the worker's clock.
     """
 
@@ -154,6 +159,7 @@ class Answer:
     steps: tuple[StepDone, ...] = ()
     halted: tuple[str, ...] = ()
     facts: Facts | None = None
+    same: Same | None = None
     files: Mapping[str, bytes | None] = field(default_factory=dict)
     bytes_sent: int = 0
     fetched: int = 0

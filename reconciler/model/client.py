@@ -222,7 +222,7 @@ class Facts:
     is the number of the user who looked, `apparmor` whether the kernel enforces it. `lacks` names what a change asks of
     tools and those of the client can't do, if that was tried. `machine` is equal for two clients that are one folder of
     one machine, as long as that runs; empty: not known. `unmade` is what can't be made of the install root and a folder
-    in it, if that was tried.
+    in it, if that was tried. `mark` is the client's, if it was asked for that (`model.mark`).
     """
 
     profile: Profile
@@ -233,3 +233,11 @@ class Facts:
     lacks: tuple[str, ...] = ()
     machine: str = ""
     unmade: str = ""
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """The answer of a client that has the mark which it was asked for: all but the room is as it was."""
+
+    free: int

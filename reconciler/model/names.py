@@ -11,12 +11,14 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from reconciler.model.rollout import positions, positions_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+PartT = TypeVar("PartT")
 
 _BETWEEN = "\n"
 """Stands between packed names; no name of a client has it."""
@@ -179,8 +181,8 @@ def run_of(names: Sequence[str], number: int) -> Sequence[str]:
     return names.run(number) if isinstance(names, (Names, Picked)) else names
 
 
-def in_parts(names: Iterable[str], most: int) -> Iterator[list[str]]:
-    """Give names in parts of so many, in their order; they are looked through once, however many they are."""
+def in_parts(names: Iterable[PartT], most: int) -> Iterator[list[PartT]]:
+    """Give names, or what has them, in parts of so many, in their order; each is looked at once."""
     listed = iter(names)
     while part := list(islice(listed, most)):
         yield part

@@ -1,20 +1,34 @@
-"""Looking at clients: who answers, with what; and who doesn't, and why."""
+"""Looking at clients: who answers, with what; and who doesn't, and why.
+
+A client that still has the mark which it had when it was looked at (`model.mark`) says so, and isn't looked at again.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.dispatch.jobs import Job, Made, by_site
+from reconciler.errors import ProtocolError
 from reconciler.model.batch import Look, Target
+from reconciler.model.mark import asked_for, compares, to_remember
+from reconciler.model.names import in_parts
 from reconciler.model.settings import split
 from reconciler.storage.state import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
+    from reconciler.model.batch import Answer
     from reconciler.model.client import Client
+    from reconciler.storage.state import State
     from reconciler.workspace import Workspace
+
+_AT_ONCE = 256
+"""Clients whose marks are read at once, as their turn comes."""
+_UNASKED = ProtocolError("its worker says that it is the same as what nobody compared it with")
 
 
 def look(
@@ -23,7 +37,7 @@ def look(
     """Look at clients, `forks` at a time, and give what was seen as it comes.
 
     `verify` has every file hashed. `keep` leaves connections open for a change that follows. Engines of a group are
-    asked what the spec has questions about.
+    asked what the spec has questions about; these have no mark, as it says nothing of what engines say.
 
     Raises:
         LimitError: this machine has no room for more.
@@ -34,22 +48,54 @@ def look(
     def task_of(group: str) -> Look:
         return Look(questions=work.spec.questions(group), verify=verify, keep=keep)
 
-    def make(job: Job[None]) -> Made:
-        return Made(task=task_of(job.client.group), target=Target(client=job.client))
+    def make(job: Job[_Known]) -> Made:
+        asked = "" if verify or task_of(job.client.group).questions else job.about.asked
+        return Made(task=task_of(job.client.group), target=Target(client=job.client, mark=asked))
 
-    flow = work.flow(make, forks=forks)
-    for job, answer in flow.answers(*by_site(clients, work.spec.site_of)):
-        name = job.client.name
-        if answer.error is not None:
-            yield Observation(client=name, profile=None, free=None, error=answer.error.brief, at=began)
-        elif answer.facts is not None:
-            profile, settings = split(answer.facts.profile)
-            yield Observation(
-                client=name,
-                profile=profile,
-                free=answer.facts.free,
-                error="",
-                at=answer.at or work.means.clock(),
-                settings=settings,
-                machine=answer.facts.machine,
-            )
+    streams = [_with_marks(jobs, work.state, began) for jobs in by_site(clients, work.spec.site_of)]
+    for job, answer in work.flow(make, forks=forks).answers(*streams):
+        seen = _seen(job, answer, work.means.clock())
+        if seen is not None:
+            yield seen if not seen.error else replace(seen, at=began)
+
+
+class _Known(NamedTuple):
+    """What is remembered of a client's mark, and what it is asked for."""
+
+    remembered: str = ""
+    asked: str = ""
+
+
+def _with_marks(jobs: Iterable[Job[None]], state: State, now: datetime) -> Iterator[Job[_Known]]:
+    """Give jobs with what is remembered of marks, read for some at once as their turns come."""
+    for some in in_parts((job.client for job in jobs), _AT_ONCE):
+        marks = state.marks([client.name for client in some])
+        for client in some:
+            entry = marks.get(client.name)
+            if entry is None:
+                yield Job(client, _Known())
+            else:
+                yield Job(client, _Known(entry.mark, asked_for(entry.mark, now, entry.fingerprint, entry.settings)))
+
+
+def _seen(job: Job[_Known], answer: Answer, now: datetime) -> Observation | None:
+    """Give what an answer brought; None where the client wasn't looked at."""
+    name, known, facts, at = job.client.name, job.about, answer.facts, answer.at or now
+    if answer.error is not None:
+        return Observation(client=name, profile=None, free=None, error=answer.error.brief, at=at)
+    if answer.same is not None:
+        error = "" if compares(known.asked) else _UNASKED.brief
+        return Observation(client=name, profile=None, free=answer.same.free, error=error, at=at, same=not error)
+    if facts is None:
+        return None
+    profile, settings = split(facts.profile)
+    return Observation(
+        client=name,
+        profile=profile,
+        free=facts.free,
+        error="",
+        at=at,
+        settings=settings,
+        machine=facts.machine,
+        mark=to_remember(facts.mark, known.remembered, now, profile.fingerprint, settings) if facts.mark else None,
+    )

@@ -65,6 +65,14 @@ class Seen(NamedTuple):
     settings: str
 
 
+class Marked(NamedTuple):
+    """What is remembered of a client's mark (`model.mark`), and what the state has of the client."""
+
+    mark: str
+    fingerprint: str | None
+    settings: str
+
+
 class _Place(NamedTuple):
     """Where a client stands in the fleet, as its cells have it."""
 
@@ -245,6 +253,13 @@ class FleetRecords(Part):
         if observations:
             with self._write() as connection:
                 write_observations(connection, observations)
+
+    def marks(self, names: Collection[str]) -> dict[str, Marked]:
+        """Give the clients of some names of which a mark is remembered, or wanted."""
+        cells = (CLIENTS.c.name, CLIENTS.c.mark, CLIENTS.c.fingerprint, CLIENTS.c.settings)
+        wanted = select(*cells).where(any_of(CLIENTS.c.name, names), CLIENTS.c.mark != "")
+        with self._read() as connection:
+            return {name: Marked(*cells) for name, *cells in streamed(connection, wanted)}
 
     def came_back(self) -> dict[str, datetime]:
         """Give when clients answered for the first time, or again after they hadn't."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from reconciler.storage.dialect import ByDialect
 from reconciler.storage.migration_11 import STATEMENTS as CONSOLE
 from reconciler.storage.migration_12 import STATEMENTS as SHARED
+from reconciler.storage.migration_13 import STATEMENTS as MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -311,6 +312,7 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
     ),
     11: CONSOLE,
     12: SHARED,
+    13: MARKS,
 }
 """What brings a schema of version N - 1 to version N, by N; version 0 is an empty database."""
 VERSION = max(MIGRATIONS)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import case, func, null
+from sqlalchemy import and_, case, func, null
 
+from reconciler.model.mark import WANTED
 from reconciler.storage.base import seconds
 from reconciler.storage.bulk import ForEach, lock_rows
 from reconciler.storage.cells import BigInteger, Float, String, Text
@@ -30,7 +31,9 @@ class Observation:
     """What one look at a client brought: a profile, or an error as `label: message`. `free` is in bytes.
 
     `settings` are those that it has (`model.settings.pack`), `machine` is what tells that it is the same as another
-    (`model.client.Facts`); None: what was known of them stays.
+    (`model.client.Facts`); None: what was known of them stays. `mark` is what is remembered of its mark (`model.mark`);
+    where the look found what was known, and made none, the next one is to make one. `same`: all but the room is as it
+    was, so that there is no profile.
     """
 
     client: str
@@ -40,6 +43,8 @@ class Observation:
     at: datetime
     settings: str | None = None
     machine: str | None = None
+    mark: str | None = None
+    same: bool = False
 
 
 def write_observations(connection: Connection, observations: Sequence[Observation], *, locked: bool = False) -> None:
@@ -48,21 +53,23 @@ def write_observations(connection: Connection, observations: Sequence[Observatio
     Of several looks at one client the later ones come after the earlier ones. `locked`: the clients are already.
     """
     for some in _each_once(observations):
-        good = {entry.client: entry for entry in some if entry.profile is not None}
+        good = {entry.client: entry for entry in some if entry.same or entry.profile is not None}
         profiles = {entry.profile.fingerprint: entry.profile for entry in good.values() if entry.profile is not None}
         if profiles:
             using_profiles(connection)
             rows = [{"fingerprint": key, "data": profile.to_json()} for key, profile in sorted(profiles.items())]
             upsert(connection, PROFILES, rows, ())
         answered = [
-            (name, entry.profile.fingerprint, entry.free, entry.settings, entry.machine, seconds(entry.at))
+            (
+                *(name, entry.profile and entry.profile.fingerprint, entry.free, entry.settings, entry.machine),
+                *(entry.mark, seconds(entry.at)),
+            )
             for name, entry in good.items()
-            if entry.profile is not None
         ]
         if not locked:  # all of them at once: answered and silent ones by themselves are no order that others share
             lock_rows(connection, CLIENTS.c.name, sorted(entry.client for entry in some))
         _ANSWERED.run(connection, answered)
-        silent = [(entry.client, entry.error, seconds(entry.at)) for entry in some if entry.profile is None]
+        silent = [(entry.client, entry.error, seconds(entry.at)) for entry in some if entry.client not in good]
         _SILENT.run(connection, silent)
 
 
@@ -81,17 +88,20 @@ def _each_once(observations: Sequence[Observation]) -> Iterator[list[Observation
 def _answered(given: Given) -> UpdateBase:
     entry = CLIENTS.c
     was_away = (entry.error != "") | entry.fingerprint.is_(None)
+    finds = and_(entry.fingerprint == given("profile"), entry.settings == func.coalesce(given("files"), entry.settings))
+    without = case((given("profile").is_(None), entry.mark), (finds, WANTED), else_="")
     return (
         CLIENTS.update()
         .where(entry.name == given("client"))
         .values(
             back_at=case((was_away, given("at")), else_=entry.back_at),
-            fingerprint=given("profile"),
+            fingerprint=func.coalesce(given("profile"), entry.fingerprint),
             error="",
             failing_since=null(),
             free=func.coalesce(given("room"), entry.free),
             settings=func.coalesce(given("files"), entry.settings),
             machine=func.coalesce(given("same"), entry.machine),
+            mark=func.coalesce(given("mark"), without),
             seen_at=given("at"),
             looked_at=given("at"),
         )
@@ -106,7 +116,15 @@ def _silent(given: Given) -> UpdateBase:
 
 
 _ANSWERED = ForEach(
-    {"client": String(), "profile": String(), "room": BigInteger(), "files": Text(), "same": String(), "at": Float()},
+    {
+        "client": String(),
+        "profile": String(),
+        "room": BigInteger(),
+        "files": Text(),
+        "same": String(),
+        "mark": String(),
+        "at": Float(),
+    },
     _answered,
 )
 _SILENT = ForEach({"client": String(), "why": Text(), "since": Float()}, _silent)

@@ -51,7 +51,8 @@ IDENTITY = Table(
 # `error` is empty when the last look went well, and `failing_since` says since when it didn't; a client that left the
 # inventory has `gone_at`, and one that no apply took in yet has fleet.LISTED there. `failures` counts them in a row; it
 # is left alone until `quarantined`. At `back_at` it answered for the first time, or again after it hadn't. For
-# `settings` see model.settings. `machine` is equal for names of one machine, see model.client.Facts.
+# `settings` see model.settings, for `mark` model.mark. `machine` is equal for names of one machine, see
+# model.client.Facts.
 CLIENTS = Table(
     "clients",
     METADATA,
@@ -72,6 +73,7 @@ CLIENTS = Table(
     Column("machine", String(32)),
     Column("looked_at", Float),
     Column("back_at", Float),
+    Column("mark", String(80), nullable=False, server_default=""),
     Index("clients_by_group", "grp", "name"),
     Index("clients_by_machine", "machine"),
     Index("clients_by_profile", "fingerprint", "name"),

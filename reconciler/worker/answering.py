@@ -12,6 +12,7 @@ from reconciler.contracts import RelaySession
 from reconciler.errors import ClientError
 from reconciler.guards import Caught
 from reconciler.model.batch import Answer, Change, Look, Probe
+from reconciler.model.client import Same
 from reconciler.model.question import Asked
 from reconciler.model.relay import HoldOrder
 from reconciler.worker.change import Changer
@@ -149,9 +150,12 @@ class Answerer:
             self._liked = task, like
         return like
 
-    def _look(self, answer: Answer, task: Look | Read, target: Target, session: Session) -> Answer:
+    def _look(self, answer: Answer, task: Look | Read, target: Target, session: HeardSession) -> Answer:
         root = target.client.install_root
         if isinstance(task, Look):
+            if target.mark and not (task.questions or task.verify or task.tools):
+                found = session.look_again(root, target.mark)
+                return replace(answer, same=found) if isinstance(found, Same) else replace(answer, facts=found)
             asked = Asked(task.questions, target.client.vars)
             return replace(answer, facts=session.facts(root, verify=task.verify, tools=task.tools, asked=asked))
         files: dict[str, bytes | None] = {}

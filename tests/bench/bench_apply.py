@@ -1,8 +1,9 @@
 """What goes to clients over SSH, beside other tools, in one run; and how that is to what is aimed at.
 
     fresh     20 components of 50 KB to clients that have nothing
-    update    2 of the 20 have a new version, of which 2 % are new: they go by incrementals
-    refresh   all clients are looked at, and nothing is to do
+    update    2 of the 20 have a new version, of which 2 % are new: they go by incrementals, to clients with such marks
+    look      nothing is to do, as each client that was just changed says after a look
+    refresh   nothing is to do, as each client has the mark that it had at the last looks; as in most rounds of a day
     large     one file of 60 MB, whole
 
 The clients are addresses of one sshd on this machine, so server and clients share its cores: the clock says little
@@ -25,6 +26,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -35,6 +37,7 @@ from peers import FORKS, Bed, ansible, connected, pyinfra, scp, script
 
 sys.path.insert(0, str(ROOT))
 
+from reconciler.model.mark import SETTLES
 from tests.sshd import sshd_fleet, sudo_user
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ SIZE = 50_000
 LARGE, SMALL, FEW = 60_000_000, 6_000_000, 5
 AT_ONCE = 8
 ANSIBLE_CLIENTS = 20
-WORKS = ("fresh", "update", "refresh", "large")
+WORKS = ("fresh", "update", "look", "refresh", "large")
 
 
 class Row(NamedTuple):
@@ -189,9 +192,7 @@ def small(bed: Bed, found: Found, *, runs: int, others: bool, works: Sequence[st
         fresh = ours.apply()
         if "fresh" in works:
             found.add("fresh", UPDOSER, count, fresh)
-        if "refresh" in works:
-            found.add("refresh", CONNECTED, count, connected(bed))
-            found.add("refresh", UPDOSER, count, ours.apply())
+        looks(bed, ours, found, works)
         changed = {id_: ours.offer(id_, "1.0.1", _evolved(files[id_].read_bytes())) for id_ in CHANGED}
         if "update" in works:
             ours.declare(COMPONENTS, duplicate=True)
@@ -207,6 +208,17 @@ def small(bed: Bed, found: Found, *, runs: int, others: bool, works: Sequence[st
         some = bed.fleet.addresses[:ANSIBLE_CLIENTS]
         found.add("fresh", ANSIBLE, len(some), ansible(bed, files, ANSIBLE, some))
     forget(bed, PYINFRA, ANSIBLE)
+
+
+def looks(bed: Bed, ours: Upstream, found: Found, works: Sequence[str]) -> None:
+    """Measure a look after a change, and one at which clients have the mark that two others found."""
+    for work in ("look", "", "", "refresh"):
+        if work in works:
+            found.add(work, CONNECTED, len(ours.clients), connected(bed))
+        cost = ours.apply()
+        if work in works:
+            found.add(work, UPDOSER, len(ours.clients), cost)
+        time.sleep(SETTLES.total_seconds())
 
 
 def _evolved(content: bytes) -> bytes:
@@ -285,7 +297,7 @@ def bed_of(clients: int) -> Iterator[Bed]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clients", type=int, default=100, help="of fresh, update and refresh")
+    parser.add_argument("--clients", type=int, default=100, help="of all but large")
     parser.add_argument("--large", type=int, default=50, help="clients that get the large file")
     parser.add_argument("--runs", type=int, default=3, help="of all but pyinfra and ansible")
     parser.add_argument("--quick", action="store_true", help="without pyinfra and ansible")
@@ -293,7 +305,7 @@ def main() -> None:
     options = parser.parse_args()
     works, found = options.only or WORKS, Found()
     memory = math.nan, math.nan
-    if {"fresh", "update", "refresh"} & {*works}:
+    if {*works} - {"large"}:
         with bed_of(options.clients) as bed:
             small(bed, found, runs=options.runs, others=not options.quick, works=works)
     if "large" in works:

@@ -5,6 +5,7 @@
     incremental   2 of the 20 get another version, by incrementals of zstd
     targets       all 20 get another version, which is installed into a folder of its daemon
     look          what the client has is asked for, and nothing is to change
+    same          the same, of a client that has the mark which it had
     nothing       a deploy of what is there already
 
 The script is started as over SSH: by its copy on the client where there is one. With `--before DIRECTORY`, another
@@ -35,13 +36,14 @@ if TYPE_CHECKING:
     from tests.machine import Machine
 
 COMPONENTS, SIZE, CHANGED = 20, 50_000, 2
-KINDS = ("fresh", "update", "incremental", "targets", "look", "nothing")
+KINDS = ("fresh", "update", "incremental", "targets", "look", "same", "nothing")
 SHELLS = ("dash", "bash", "busybox sh")
 RUNS = 15
 ONE = "--one"
 KEPT = 'own=$(cat {copy});own_kept=$$;case $(printf "%s\\n" "$own"|sha256sum) in *)eval "$own";esac'
 SENT = 'own=$(dd bs={size} count=1 iflag=fullblock 2>/dev/null);eval "$own"'
-"""How the script is started from its copy on a client, and where it is sent; see client/opening.py."""
+MARKED = 'IFS= read -r own;eval "$own";'
+"""How the script is started from its copy on a client, where it is sent, and behind a mark; see client/opening.py."""
 FORKED = re.compile(r"^\d+ +(?:(?:clone3?|v?fork)\(|<\.\.\. (?:clone3?|v?fork) resumed).* = [1-9]\d*$", re.MULTILINE)
 TRACE = ("strace", "-f", "-qq", "-e", "trace=clone,clone3,fork,vfork", "-e", "signal=none", "-o")
 
@@ -56,10 +58,11 @@ def send(machine: Machine, request: bytes, tracer: tuple[str, ...] = ()) -> floa
     from reconciler.client.session import client_script
 
     script, copy = client_script(), machine.root / ".updoser/script"
-    kept, look = copy.exists(), machine.root / ".updoser/look"
-    if look.exists() and b" facts " in request[:20]:
+    kept, look, ahead = copy.exists(), machine.root / ".updoser/look", request.startswith(b"updoser_lists")
+    if look.exists() and (ahead or b" facts " in request[:20]):
         copy = look
     command = KEPT.format(copy=copy) if kept else SENT.format(size=len(script))
+    command = MARKED + command if ahead else command
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [*tracer, *machine.shell.split(), "-c", command],
@@ -75,8 +78,11 @@ def send(machine: Machine, request: bytes, tracer: tuple[str, ...] = ()) -> floa
 
 def request_of(machine: Machine, kind: str) -> bytes:
     """Bring the client to where a kind of work begins, and give the request that is measured."""
+    from reconciler.client.opening import marking
     from reconciler.client.requests import facts_request
+    from reconciler.model.client import Facts
     from reconciler.model.deploy import Layout
+    from reconciler.model.mark import WANTED
     from tests.machine import into, patched, request_bytes, step
 
     old = [release(machine, number, "1.0.0") for number in range(COMPONENTS)]
@@ -85,6 +91,10 @@ def request_of(machine: Machine, kind: str) -> bytes:
         send(machine, fresh)
     if kind in {"fresh", "nothing"}:
         return fresh
+    if kind == "same":
+        looked = machine.session.look_again(str(machine.root), WANTED)
+        assert isinstance(looked, Facts)
+        return marking(str(machine.root), looked.mark) + facts_request(str(machine.root), verify=False)
     if kind == "look":
         return facts_request(str(machine.root), verify=False)
     if kind == "incremental":

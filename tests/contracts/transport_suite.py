@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pytest
 
+from reconciler.contracts import MarkingSession
 from reconciler.errors import ClientError, OtherControllerError
-from reconciler.model.client import Client
+from reconciler.model.client import Client, Facts, Same
 from reconciler.model.deploy import (
     ClientCheck,
     DeployRequest,
@@ -24,6 +25,7 @@ from reconciler.model.deploy import (
     PatchHop,
     Step,
 )
+from reconciler.model.mark import SAID, WANTED
 from tests.fakes import CODECS, make_release
 
 if TYPE_CHECKING:
@@ -182,6 +184,30 @@ class TransportSuite:
         assert (entry.previous, entry.damage, entry.layout) == ("", "", Layout().fingerprint)
         assert (profile.lineage, profile.epoch) == (LINEAGE, 1)
         assert look(verify=True) == profile
+
+    def test_a_client_that_is_as_it_was_says_so_by_its_mark(
+        self, reached: tuple[Transport, Client], ask: Callable[..., DeployReport], content: Content
+    ) -> None:
+        transport, client = reached
+        ask(step(None, content.release("rules", "1", a_txt=b"one")))
+
+        def look_again(mark: str) -> Facts | Same:
+            with transport.connect(client) as session:
+                assert isinstance(session, MarkingSession)
+                return session.look_again(client.install_root, mark)
+
+        first = look_again(WANTED)
+        assert isinstance(first, Facts)
+        assert SAID.fullmatch(first.mark)
+        assert isinstance(look_again(first.mark), Same)
+        anew = look_again(f"{first.mark}?")
+        assert isinstance(anew, Facts)
+        assert (anew.mark, anew.profile) == (first.mark, first.profile)
+        ask(step(None, content.release("engine", "1", e=b"e")))
+        later = look_again(first.mark)
+        assert isinstance(later, Facts)
+        assert later.mark != first.mark
+        assert {entry.component for entry in later.profile.installed} == {"engine", "rules"}
 
     def test_the_same_request_again_answers_ok(
         self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content

@@ -61,6 +61,7 @@ GAINED = {
         "runs": {"journal_from": 0},
         "journal": {"step": 0},
     },
+    13: {"clients": {"mark": ""}},
 }
 """What a step puts into the rows that are there, by its version."""
 ONLY_SQLITE = {"clients_alike"}

@@ -219,8 +219,8 @@ class Bench:
             return new_plan(work, self.options(**options))
 
     @staticmethod
-    def options(*, limit: str = "", refresh: bool = True, **options: Any) -> PlanOptions:
-        return PlanOptions(Sight(limit=limit, refresh=refresh, forks=1), **options)
+    def options(*, limit: str = "", refresh: bool = True, verify: bool = False, **options: Any) -> PlanOptions:
+        return PlanOptions(Sight(limit=limit, refresh=refresh, verify=verify, forks=1), **options)
 
     def apply(self, *, wait: bool = False, plan: Plan | None = None, **options: Any) -> Report:
         """Carry a new plan out, or this one, and what follows from it."""

@@ -95,6 +95,7 @@
 #   NO_PERL          flag: there is none, or it doesn't work (act_at_once)
 #   ACTIONS          what perl gets (head)
 #   own_kept         PID of this process where that is the copy (opening.py)
+#   own_mark         the same PID, and the mark that was made ahead of a look (opening.py)
 #   own              the text of this script, where it came ahead of the request or from its copy (opening.py)
 #   LOOK_BYTES       how much of that a look needs, and keeps a copy of; session.py says (head)
 #   ANSWER           lines of the answer as far as they are known (facts, read_files, answer_outcomes, take_parts)

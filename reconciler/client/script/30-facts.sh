@@ -136,9 +136,19 @@ say_installed() {
 		named=$named$NL$component$NL$component@$version
 		eval "watched=\$watched\$WATCHED_$number targets=\$targets\$TARGETS_$number"
 	done
+	say_mark "$watched$targets"
 	say_kept "$named"
 	[ $STEP_COUNT -eq 0 ] || say_loaded "$components"
 	say_unmanaged "$watched" "$targets"
+}
+
+# say_mark OUTER: says the mark that was made ahead of all this, by mark.sh, and whether anything of ours is outside of
+# install_root.
+say_mark() {
+	case ${own_mark:-} in $$:*) ;; *) return 0 ;; esac
+	own_mark=${own_mark#*:}
+	if [ -n "$1" ]; then set -- +; else set -- -; fi
+	ANSWER="$ANSWER${NL}mark ${own_mark%% *} $1"
 }
 
 # say_kept NAMED: names the other versions of what is in force, by the first lines of their manifests. NAMED has a line
