@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reconciler import errors
 from reconciler.model.batch import Answer, Batch, Change, Ended, Look, NotBegun, Probe, Read, StepDone, Target
-from reconciler.model.client import Client, Facts, Installed, Profile
+from reconciler.model.client import Client, Facts, Installed, Profile, Same
 from reconciler.model.deploy import (
     OUTCOMES,
     PHASES,
@@ -25,6 +25,7 @@ from reconciler.model.deploy import (
     Purpose,
     Step,
 )
+from reconciler.model.mark import ASKED, SAID
 from reconciler.model.question import Question
 from reconciler.model.relay import THENS, Offer
 from reconciler.model.release import ReleaseFile
@@ -147,7 +148,8 @@ def targets(draw: Any, group: str) -> Target:
         vars=draw(st.dictionaries(lines, st.text(st.characters(codec="utf-8"), max_size=9), max_size=2)),
         families=draw(st.sampled_from([(), ("ipv4",), ("ipv6",), ("ipv4", "ipv6")])),
     )
-    return Target(client=client, steps=draw(few(steps(), most=1)), paths=draw(few(lines)))
+    asked = draw(st.just("") | st.from_regex(ASKED, fullmatch=True))
+    return Target(client=client, steps=draw(few(steps(), most=1)), paths=draw(few(lines)), mark=asked)
 
 
 @st.composite
@@ -210,6 +212,7 @@ facts = st.builds(
     few(lines),
     lines,
     lines,
+    st.just("") | st.from_regex(SAID, fullmatch=True),
 )
 answers = st.builds(
     Answer,
@@ -220,6 +223,7 @@ answers = st.builds(
     steps=few(st.builds(StepDone, outcome=outcomes, from_version=versions, sent=sizes, fell_back=st.booleans())),
     halted=few(components),
     facts=st.none() | facts,
+    same=st.none() | st.builds(Same, sizes),
     files=st.dictionaries(lines, st.none() | st.binary(max_size=9), max_size=2),
     bytes_sent=sizes,
     fetched=sizes,

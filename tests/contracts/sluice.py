@@ -12,12 +12,13 @@ import os
 import signal
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reconciler.contracts import Traits
 from reconciler.errors import LimitError, TransportError
-from reconciler.model.client import Facts, Profile
+from reconciler.model.client import Facts, Profile, Same
 from reconciler.model.deploy import DeployReport, Outcome
 from reconciler.model.question import NOTHING_ASKED
 from reconciler.model.relay import Held
@@ -38,6 +39,8 @@ OPTIONS: Mapping[str, Any] = {
     "required": ["folder"],
     "additionalProperties": False,
 }
+MARK = "a" * 40
+"""What all of them say of themselves."""
 _PAUSE = 0.01
 _PATIENCE = 240.0
 
@@ -70,6 +73,12 @@ class _Session:
         del install_root, verify, tools, asked
         self._begin()
         return Facts(Profile("linux-x86_64", ()), 2**30)
+
+    def look_again(self, install_root: str, mark: str) -> Facts | Same:
+        if mark == MARK:
+            self._begin()
+            return Same(7)
+        return replace(self.facts(install_root), mark=MARK)
 
     def deploy(
         self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]

@@ -23,14 +23,14 @@ from reconciler.errors import LimitError, TransportError
 from reconciler.formats.answer_json import read_report
 from reconciler.formats.batch_json import write_batch
 from reconciler.model.batch import Answer, Batch, Change, Ended, Look, Order, Probe, Read, Target
-from reconciler.model.client import Client
+from reconciler.model.client import Client, Same
 from reconciler.model.deploy import Step
 from reconciler.model.release import ReleaseFile, content_digest
 from reconciler.plugins.executor import processes, relay
 from reconciler.worker.lending import FEW, Lending
 from reconciler.worker.pool import Pool
 from reconciler.worker.setup import SPEAK
-from tests.contracts.sluice import Sluice
+from tests.contracts.sluice import MARK, Sluice
 from tests.fakes import NOW, fake_context, make_plugin
 from tests.sshd import SshFleet, sshd_fleet
 from tests.waiting import PATIENCE, until
@@ -269,6 +269,21 @@ def test_what_is_sent_early_is_not_switched_to(opens: Opens, ground: Ground) -> 
         ("rules", "changed"),
         ("engine", "staged"),
     ]
+
+
+def test_clients_that_have_the_mark_that_they_are_asked_for_say_so_and_others_are_looked_at(
+    opens: Opens, ground: Ground
+) -> None:
+    asked = {"c0": MARK, "c1": f"{MARK}?", "c2": "?", "c3": "b" * 40, "c4": ""}
+    targets = [target for name, mark in asked.items() for target in ground.targets(name, mark=mark)]
+    with opens() as crew:
+        found = done(crew, batch(targets))
+        assert found["c0"].same == Same(7)
+        assert found["c0"].facts is None
+        said = {name: answer.facts.mark for name, answer in found.items() if answer.facts and not answer.same}
+        assert said == {"c1": MARK, "c2": MARK, "c3": MARK, "c4": ""}
+        hashed = done(crew, batch(targets, Look(verify=True), "b2"))
+        assert all(answer.same is None and answer.facts for answer in hashed.values())
 
 
 def test_files_are_read_however_many_there_are(opens: Opens, ground: Ground) -> None:
