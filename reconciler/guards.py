@@ -32,7 +32,6 @@ from reconciler.errors import (
     own_limit,
     words_of,
 )
-from reconciler.model.batch import Answer, Ended
 from reconciler.model.release import Release
 
 if TYPE_CHECKING:
@@ -332,6 +331,8 @@ class _Crew:
     def receive(self, timeout: float) -> Sequence[Report]:
         with self._guard():
             reports = list(self._crew.receive(timeout))
+            from reconciler.model.batch import Answer, Ended  # where nobody works, nobody makes them
+
             for report in reports:
                 if not isinstance(report, (Answer, Ended)):
                     raise TypeError(f"it reported a {type(report).__name__}")

@@ -248,7 +248,8 @@ class Loop:
 
     def _judge_requests(self, work: Workspace) -> None:
         """Judge what people asked in the console."""
-        self._judge(work, four_eyes=self._good.spec.console.four_eyes)
+        console = self._good.spec.console
+        self._judge(work, four_eyes=console is not None and console.four_eyes)
 
     @contextmanager
     def _workspace(self) -> Iterator[Workspace]:

@@ -37,7 +37,6 @@ from reconciler.execute.duplicate import generate_all, merge_all, prune_all
 from reconciler.execute.fetch import fetch_all
 from reconciler.execute.outcome import is_complete
 from reconciler.execute.proofs import prove_all
-from reconciler.execute.publish import publish_all
 from reconciler.execute.rollouts import Breaker, move_on
 from reconciler.execute.so_far import looked_on
 from reconciler.execute.tally import Tally
@@ -246,8 +245,11 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int, turns: T
         failed |= generate_all(later, work, tally)
     with timed("prune", changes=plan.prunes):
         prune_all(plan, work, tally, failed)
-    with timed("publish", changes=plan.publishes):
-        publish_all(plan, offers, work, tally)
+    if plan.publishes:
+        from reconciler.execute.publish import publish_all
+
+        with timed("publish", changes=plan.publishes):
+            publish_all(plan, offers, work, tally)
 
 
 def _pinned(plan: Plan, work: Workspace) -> AbstractContextManager[None]:

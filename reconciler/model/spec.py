@@ -9,7 +9,6 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from reconciler.model.console import ConsoleSpec
 from reconciler.model.controller import ControllerSpec
 from reconciler.model.delta import Duplication
 from reconciler.model.deploy import Hooks, Layout
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.client import Client
+    from reconciler.model.console import ConsoleSpec
     from reconciler.model.deploy import CheckPhase, Hook
     from reconciler.model.network import Family, Proxy
     from reconciler.model.notice import NotifierSpec
@@ -371,7 +371,7 @@ class Spec:
     policies: Mapping[tuple[str, str], AutoUpdate] = field(default_factory=dict)
     quarantine: Quarantine = Quarantine()
     controller: ControllerSpec = field(default_factory=ControllerSpec)
-    console: ConsoleSpec = field(default_factory=ConsoleSpec)
+    console: ConsoleSpec | None = None
     notify: tuple[NotifierSpec, ...] = ()
     relays: Mapping[str, RelaySpec] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)

@@ -19,12 +19,10 @@ from reconciler.model.events import ClientObserved, LookStarted, SourceRead, Tro
 from reconciler.model.network import DIRECT, why_unreachable
 from reconciler.model.offer import about_source
 from reconciler.model.plan import Basis
-from reconciler.observe.clients import look
 from reconciler.observe.cohorts import EVERYBODY, Eye, Gathered, Marks, Selection, gather, say_doubles
 from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
 from reconciler.observe.loading import awaited_loads, with_late_loads
-from reconciler.observe.mirrors import look_at_mirrors, troubles_of
 from reconciler.observe.relays import kept_apart, look_at_relays
 from reconciler.observe.upstream import (
     find_withdrawals,
@@ -48,7 +46,8 @@ if TYPE_CHECKING:
 
     from reconciler.model.client import Client
     from reconciler.model.events import Level
-    from reconciler.model.offer import SourceReport
+    from reconciler.model.mirror import Mirror
+    from reconciler.model.offer import Offer, SourceReport
     from reconciler.model.release import Release
     from reconciler.model.repository import Published
     from reconciler.model.rollout import Key
@@ -125,7 +124,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
     contents = work.state.contents()
     changed = changed_offers(offers, inspection.releases, contents)
     published, trouble = _published(work)
-    mirrors = look_at_mirrors(work, inspection.releases, offers)
+    mirrors, mirror_troubles = _mirrors(work, inspection.releases, offers)
     ahead = work.state.moments_ahead(work.spec.quarantine.span)
     return Observed(
         basis=Basis(
@@ -146,7 +145,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
             *(entry.says for entry in (*conflicts, *outranking)),
             *inspection.problems,
             *trouble,
-            *troubles_of(mirrors.items()),
+            *mirror_troubles,
             *([ahead_text(ahead)] if ahead else []),
         ),
         notes=notes_of(_patterns(work), work.roll.rows()),
@@ -265,6 +264,18 @@ def _published(work: Workspace) -> tuple[Published | None, list[str]]:
     except RepositoryError as error:
         return None, [f"repository: {error.message}; nothing is published"]
     return published, [] if published.ready else [f"repository: {NO_ROOT}"]
+
+
+def _mirrors(
+    work: Workspace, held: Sequence[Release], offers: Iterable[Offer]
+) -> tuple[Mapping[str, Mirror], list[str]]:
+    """Look at mirrors; sentences say what keeps them from being published."""
+    if not work.spec.mirrors:
+        return {}, []
+    from reconciler.observe.mirrors import look_at_mirrors, troubles_of
+
+    mirrors = look_at_mirrors(work, held, offers)
+    return mirrors, troubles_of(mirrors.items())
 
 
 def _source_route(source: SourceSpec) -> str:
@@ -454,6 +465,8 @@ def _look_at_clients(work: Workspace, sight: Sight, choice: Selection, fleet: Se
     if not chosen:
         return
     means.emit(LookStarted(f"looking at {count_text(len(chosen), 'client')}", clients=len(chosen)))
+    from reconciler.observe.clients import look
+
     batch: list[Observation] = []
     try:
         for seen in look(chosen, work, forks=sight.forks, verify=sight.verify, keep=sight.keep):

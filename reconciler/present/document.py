@@ -33,7 +33,6 @@ from reconciler.model.report import (
     SourceStatus,
     Troubled,
 )
-from reconciler.model.repository import Published, RepositoryStatus
 from reconciler.model.roster import clients_of
 from reconciler.model.site import SiteStanding
 from reconciler.model.spec_change import SpecChange
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from reconciler.model.notice import Known
     from reconciler.model.protection import Protection
     from reconciler.model.report import Asked, ComponentStatus, Diagnosis, Run, Status
-    from reconciler.model.repository import MirrorStatus, StagedRoot
+    from reconciler.model.repository import MirrorStatus, RepositoryStatus, StagedRoot
     from reconciler.model.rollout import RolloutRecord
 
 OVER = frozenset(["done", "superseded"])
@@ -399,6 +398,8 @@ def entry_document(entry: JournalEntry) -> dict[str, Any]:
 
 def published_document(status: RepositoryStatus | None, mirrors: Iterable[MirrorStatus]) -> dict[str, Any]:
     """Give the document of the signed repository (empty where there is none), and of those in other layouts."""
+    from reconciler.model.repository import Published, RepositoryStatus
+
     signed = status or RepositoryStatus("", "manual", (), Published())
     return {**repository_document(signed), "mirrors": [_mirror_document(mirror) for mirror in mirrors]}
 

@@ -1,4 +1,7 @@
-"""What the repository for other sites offers, and is to offer: read from it, and signed and written to it."""
+"""What the repository for other sites offers, and is to offer: read from it, and signed and written to it.
+
+Each command asks whether there is one, and most specs have none: what reads and writes it is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import UsageError
-from reconciler.formats.index import index_document
-from reconciler.repository.folder import Repository
-from reconciler.repository.mirror import MirrorFolder, placed_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.offer import Withdrawal
     from reconciler.model.release import Release, ReleaseKey
     from reconciler.model.spec import MirrorSpec, RepositorySpec
+    from reconciler.repository.folder import Repository
     from reconciler.workspace import Workspace
 
 
@@ -32,7 +33,11 @@ class Edition:
 
 def folder_of(work: Workspace) -> Repository | None:
     """Give the repository's folder; None where the spec has none."""
-    return Repository(work.spec.repository.path) if work.spec.repository else None
+    if work.spec.repository is None:
+        return None
+    from reconciler.repository.folder import Repository
+
+    return Repository(work.spec.repository.path)
 
 
 def parts_of(work: Workspace) -> tuple[RepositorySpec, Repository]:
@@ -78,6 +83,8 @@ def write_edition(edition: Edition, work: Workspace) -> None:
         RepositoryError: it can't be signed or written; what was published stays.
         SecretError, StoreError: the online key, or the store, can't be read.
     """
+    from reconciler.formats.index import index_document
+
     spec, repository = parts_of(work)
     goals = {release.digest for release in edition.releases}
     incrementals = [
@@ -110,6 +117,8 @@ def write_mirror(spec: MirrorSpec, releases: Sequence[Release], work: Workspace)
         RepositoryError: its layout can't have them, or something can't be written; what was published stays.
         SecretError, StoreError: a key of its layout, or the store, can't be read.
     """
+    from reconciler.repository.mirror import MirrorFolder, placed_in
+
     folder = MirrorFolder(spec.path)
     held = work.store.inspect().releases
     placed = placed_in(spec, releases, held, work.plugins.layout(spec), folder.there(), work.spec.catalog)

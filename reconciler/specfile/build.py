@@ -30,7 +30,6 @@ from reconciler.plugin_loader import available
 from reconciler.resolving import missing
 from reconciler.specfile.catalogs import is_version, known_component, load_catalogs
 from reconciler.specfile.checks import CheckReader
-from reconciler.specfile.console import read_console
 from reconciler.specfile.controller import read_controller
 from reconciler.specfile.extend import lay_over
 from reconciler.specfile.groups import GroupReader
@@ -69,6 +68,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.errors import Problem
+    from reconciler.model.console import ConsoleSpec
     from reconciler.model.release import Catalog, Component
     from reconciler.specfile.tree import Place
     from reconciler.specfile.unpacked import Unpacked
@@ -142,7 +142,7 @@ class Builder:
         self._check_duplication()
         quarantine = self._quarantine()
         controller = read_controller(tree, self._problems)
-        console = read_console(tree, self._base, self._home, self._proxies, self._problems)
+        console = self._console()
         notify = read_notify(tree, self._options, self._proxies, self._problems)
         policies = PolicyReader(tree, self._options, self._problems).read(components, groups)
         if self._environ is not None:
@@ -185,6 +185,13 @@ class Builder:
         self._problems.append(place.problem(message, hint))
 
     # --- the whole file -----------------------------------------------------------------------------------------------
+
+    def _console(self) -> ConsoleSpec | None:
+        if "console" not in self._tree:
+            return None
+        from reconciler.specfile.console import read_console
+
+        return read_console(self._tree, self._base, self._home, self._proxies, self._problems)
 
     def _plugin_folders(self) -> tuple[Path, ...]:
         folders = []

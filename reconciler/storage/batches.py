@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, tuple_
 
-from reconciler.formats.batch_json import write_batch
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
@@ -142,6 +141,8 @@ _COLUMNS = tuple(column.name for column in BATCHES.columns)
 
 
 def _row(entry: BatchEntry) -> dict[str, Any]:
+    from reconciler.formats.batch_json import write_batch  # most commands give nobody batches
+
     batch = entry.batch
     return {
         "run_id": batch.run_id,

@@ -34,7 +34,8 @@ HEAVY = frozenset(
             "jinja2",
         ),
         *("jsonschema", "paramiko", "rich", "securesystemslib", "socks", "sqlalchemy", "tuf", "urllib3", "yaml"),
-        *("reconciler.dispatch.flow", "reconciler.storage.sifting", "reconciler.worker.pool"),
+        *("reconciler.dispatch.flow", "reconciler.model.batch", "reconciler.storage.sifting", "reconciler.worker.pool"),
+        *("reconciler.model.console", "reconciler.model.mirror", "reconciler.repository.folder"),
         *("reconciler.present.junit", "reconciler.present.markdown", "sqlalchemy.dialects.postgresql"),
     ]
 )
@@ -42,7 +43,7 @@ SPEC = {"yaml"}
 """What a spec is read with that is right. No package here has plugins, so that nothing has to find them."""
 STATE = {"asyncio", "importlib.metadata", "sqlalchemy"}
 """What a state is read with; SQLAlchemy brings the others along."""
-LOOK = {"reconciler.dispatch.flow", "reconciler.worker.pool"}
+LOOK = {"reconciler.dispatch.flow", "reconciler.model.batch", "reconciler.worker.pool"}
 """What clients are looked at with."""
 
 
