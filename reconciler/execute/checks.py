@@ -13,8 +13,8 @@ from reconciler.contracts import CheckResult, Subject
 from reconciler.errors import LimitError, UpdoserError
 from reconciler.guards import Caught, blaming
 from reconciler.model.deploy import PHASES, ClientCheck
-from reconciler.model.events import CheckFinished
 from reconciler.model.spec import PluginConfig
+from reconciler.model.work_events import CheckFinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

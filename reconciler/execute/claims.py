@@ -13,7 +13,8 @@ from reconciler.dispatch.jobs import Job, Made, by_site
 from reconciler.errors import TransportError
 from reconciler.model.batch import Change, Target
 from reconciler.model.deploy import Step
-from reconciler.model.events import DeployStarted, Trouble
+from reconciler.model.events import Trouble
+from reconciler.model.work_events import DeployStarted
 from reconciler.present.words import count_text
 from reconciler.storage.state import Observation
 

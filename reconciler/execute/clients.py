@@ -32,7 +32,7 @@ from reconciler.execute.work_list import WorkList, is_due
 from reconciler.guards import Caught
 from reconciler.model.batch import Answer, Change, Target
 from reconciler.model.deploy import MACHINE, WELL
-from reconciler.model.events import DeployStarted
+from reconciler.model.work_events import DeployStarted
 from reconciler.present.words import count_text
 from reconciler.templates.book import Book
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from reconciler.execute.results import profile_after, words
 from reconciler.execute.settings import has_after
 from reconciler.model.deploy import WELL
-from reconciler.model.events import ClientFinished
 from reconciler.model.report import LOST, JournalEntry
 from reconciler.model.settings import is_setting
+from reconciler.model.work_events import ClientFinished
 from reconciler.storage.outcomes import ClientOutcome as Written
 from reconciler.storage.state import Observation
 

@@ -18,9 +18,10 @@ from reconciler.execute.progress import Progress, Watched
 from reconciler.guards import blaming
 from reconciler.model.change import REPLACED
 from reconciler.model.delta import Incremental, Patch, incremental_name
-from reconciler.model.events import DownloadFinished, DownloadStarted, Trouble
+from reconciler.model.events import Trouble
 from reconciler.model.network import DIRECT
 from reconciler.model.release import Release, ReleaseFile
+from reconciler.model.work_events import DownloadFinished, DownloadStarted
 from reconciler.present.words import size_text
 from reconciler.repository.edition import folder_of
 

@@ -23,7 +23,8 @@ from reconciler.execute.memory_budget import MemoryBudget
 from reconciler.execute.patchwork import Draft, Job, Made, Recipe, draft, make_patches
 from reconciler.guards import blaming
 from reconciler.model.delta import CLEARLY, NOT_SMALLER, Incremental, Patch, compose, incremental_name
-from reconciler.model.events import GenerateFinished, GenerateStarted, MergeFinished, Trouble
+from reconciler.model.events import Trouble
+from reconciler.model.work_events import GenerateFinished, GenerateStarted, MergeFinished
 from reconciler.present.words import count_text, size_text
 
 if TYPE_CHECKING:

@@ -42,9 +42,10 @@ from reconciler.execute.so_far import looked_on
 from reconciler.execute.tally import Tally
 from reconciler.model.change import ClientChange
 from reconciler.model.delta import incremental_name
-from reconciler.model.events import RunFinished, RunStarted, Trouble
+from reconciler.model.events import Trouble
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import OPEN
+from reconciler.model.work_events import RunFinished, RunStarted
 from reconciler.present.document import report_document
 from reconciler.reasons import REASONS, reached, reason_of
 

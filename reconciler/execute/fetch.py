@@ -15,8 +15,8 @@ from reconciler.errors import InterruptedRunError, SourceError, StalePlanError, 
 from reconciler.execute.journal import note
 from reconciler.execute.progress import Progress
 from reconciler.guards import blaming
-from reconciler.model.events import FetchFinished, FetchStarted
 from reconciler.model.network import DIRECT
+from reconciler.model.work_events import FetchFinished, FetchStarted
 from reconciler.present.words import size_text
 
 if TYPE_CHECKING:

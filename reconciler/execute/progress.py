@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.errors import InterruptedRunError
-from reconciler.model.events import DownloadProgress
+from reconciler.model.work_events import DownloadProgress
 from reconciler.present.words import size_text, span_text
 
 if TYPE_CHECKING:

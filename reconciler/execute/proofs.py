@@ -12,8 +12,8 @@ from reconciler.execute.collector import AT_ONCE
 from reconciler.formats.counts import number_text
 from reconciler.model.batch import Change, Target
 from reconciler.model.deploy import RELEASE, Step
-from reconciler.model.events import CheckFinished
 from reconciler.model.share import exceeds
+from reconciler.model.work_events import CheckFinished
 from reconciler.storage.outcomes import Fared
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from reconciler.errors import RepositoryError, UpdoserError
 from reconciler.execute.download import fetch_attached, lacking_attached
 from reconciler.execute.journal import note
 from reconciler.guards import blaming
-from reconciler.model.events import PublishFinished, Trouble
+from reconciler.model.events import Trouble
 from reconciler.model.offer import Withdrawal
 from reconciler.model.release import ReleaseKey
 from reconciler.model.report import published_text
+from reconciler.model.work_events import PublishFinished
 from reconciler.repository.edition import Edition, held_releases, parts_of, write_edition, write_mirror
 from reconciler.repository.mirror import MirrorFolder
 

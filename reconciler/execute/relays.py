@@ -28,9 +28,10 @@ from reconciler.client.session import client_script, script_digest
 from reconciler.errors import UpdoserError
 from reconciler.execute.filling import Filler
 from reconciler.guards import Caught
-from reconciler.model.events import RelayFilled, Trouble
+from reconciler.model.events import Trouble
 from reconciler.model.relay import Offer
 from reconciler.model.report import JournalEntry
+from reconciler.model.work_events import RelayFilled
 from reconciler.present.words import count_text, size_text
 from reconciler.worker.fetching import DISTRUST, NO_TOOL, large_parts
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from reconciler.formats.counts import number_text
 from reconciler.model.deploy import MACHINE, RELEASE
-from reconciler.model.events import RolloutMoved
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import AT_WORK, RolloutRecord, key_among
 from reconciler.model.share import exceeds
+from reconciler.model.work_events import RolloutMoved
 from reconciler.storage.outcomes import Fared
 
 if TYPE_CHECKING:

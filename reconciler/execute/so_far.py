@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import UpdoserError
 from reconciler.model.controller import RunProgress
-from reconciler.model.events import (
+from reconciler.model.work_events import (
     ClientFinished,
     DeployStarted,
     DownloadProgress,

@@ -11,7 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 from reconciler.errors import printable
-from reconciler.model.events import ClientFinished, ClientObserved, DeployStarted, DownloadProgress, LookStarted
+from reconciler.model.events import ClientObserved, LookStarted
+from reconciler.model.work_events import ClientFinished, DeployStarted, DownloadProgress
 from reconciler.present.words import size_text
 
 if TYPE_CHECKING:

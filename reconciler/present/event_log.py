@@ -7,15 +7,6 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from reconciler.model.events import (
-    ClientFinished,
-    ClientObserved,
-    DownloadProgress,
-    DownloadStarted,
-    FetchStarted,
-    RolloutMoved,
-)
-from reconciler.present.bars import Bar
 from reconciler.present.fields import time_text
 from reconciler.present.terminal import LogStyle, event_line
 
@@ -24,11 +15,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.events import Event
+    from reconciler.present.bars import Bar
     from reconciler.present.terminal import Terminal
 
-_QUIET = (ClientObserved, ClientFinished, DownloadStarted, FetchStarted, RolloutMoved)
-"""Events that come once for each client or rollout, or before one like them: shown only when they tell of trouble."""
-_OF_CLIENTS = (ClientObserved, ClientFinished)
 _SPARSE = 30.0
 """Seconds between two lines of progress where there is no bar."""
 
@@ -63,15 +52,13 @@ class EventLog:
 
     def _is_wanted(self, event: Event) -> bool:
         """Say whether an event is shown; people read of the trouble of clients in the result, by its reason."""
-        if isinstance(event, _OF_CLIENTS) and event.level != "info" and not self._terminal.log.form:
+        if event.of_client and event.level != "info" and not self._terminal.log.form:
             return bool(self._terminal.log.verbose)
-        return (
-            event.level != "info" or bool(self._terminal.log.verbose) or not (self._quiet or isinstance(event, _QUIET))
-        )
+        return event.level != "info" or bool(self._terminal.log.verbose) or not (self._quiet or event.frequent)
 
     def _is_due(self, event: Event, now: datetime) -> bool:
         """Say whether an event is worth a line: one of progress is now and then."""
-        if not isinstance(event, DownloadProgress):
+        if not event.progress:
             return True
         if (now - self._progress_at).total_seconds() < _SPARSE:
             return False
@@ -82,6 +69,8 @@ class EventLog:
     def to(self, append: Callable[[str], None] | None) -> Iterator[None]:
         """Give events as lines of JSON to what appends them (None: to nobody), and show progress, for the block."""
         if sys.stderr.isatty() and not self._quiet and self._terminal.log == LogStyle():
+            from reconciler.present.bars import Bar
+
             self._bar = Bar(self._terminal.note, self._terminal.mask)
         self._append = append
         try:

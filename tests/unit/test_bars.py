@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from reconciler.model.events import ClientFinished, DeployStarted, DownloadProgress, Event, LookStarted, Trouble
+from reconciler.model.events import Event, LookStarted, Trouble
+from reconciler.model.work_events import ClientFinished, DeployStarted, DownloadProgress
 from reconciler.present.bars import Bar, parts_of
 
 DEPLOY = DeployStarted("changing 2 clients, wave 1 of 2", clients=2, bytes=3072)

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from reconciler.errors import DocumentError
 from reconciler.model.change import DEPLOY_REASONS, PROOF_KINDS, SETTINGS_REASONS, Deploy, Proof, Settings
 from reconciler.model.client import Installed, Profile
-from reconciler.model.events import EVENT_TYPES, LEVELS
+from reconciler.model.events import LEVELS
 from reconciler.model.offer import Offer
 from reconciler.model.plan import Basis, Cohort, Plan, RolloutStep, WaveCounts
 from reconciler.model.release import ANY_PLATFORM
@@ -39,6 +39,7 @@ from reconciler.model.report import (
 )
 from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
+from reconciler.model.work_events import EVENT_TYPES
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.planner import make_plan
 from reconciler.planner.ruler import Allowance

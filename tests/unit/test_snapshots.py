@@ -15,17 +15,11 @@ from reconciler.errors import UpdoserError
 from reconciler.execute.so_far import after, looked_on
 from reconciler.formats.where import conditions_of
 from reconciler.model.controller import RunProgress
-from reconciler.model.events import (
-    ClientFinished,
-    DeployStarted,
-    DownloadProgress,
-    DownloadStarted,
-    RunStarted,
-    Trouble,
-)
+from reconciler.model.events import Trouble
 from reconciler.model.plan import Plan
 from reconciler.model.policy import Wave
 from reconciler.model.report import Status
+from reconciler.model.work_events import ClientFinished, DeployStarted, DownloadProgress, DownloadStarted, RunStarted
 from reconciler.observe.observed import Sight
 from reconciler.planner.inputs import Observed
 from reconciler.planning import PlanOptions, look_and_plan, status_from

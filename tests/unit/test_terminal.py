@@ -19,21 +19,18 @@ from jsonschema import Draft202012Validator
 
 from reconciler import cli
 from reconciler.commands import status
-from reconciler.model.events import (
+from reconciler.model.events import ClientObserved, Event, LookStarted, Trouble
+from reconciler.model.plan import Basis, Plan
+from reconciler.model.provenance import Provenance
+from reconciler.model.work_events import (
     EVENT_TYPES,
     EVENTS,
     ClientFinished,
-    ClientObserved,
     DownloadProgress,
-    Event,
-    LookStarted,
     RolloutMoved,
     RunFinished,
     RunStarted,
-    Trouble,
 )
-from reconciler.model.plan import Basis, Plan
-from reconciler.model.provenance import Provenance
 from reconciler.present.document import plan_document
 from reconciler.present.event_log import EventLog
 from reconciler.present.look import PLAIN, Look
