@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8
 """How many files are on their way at a time."""
+WRITTEN_AT_ONCE = 20
+"""Downloads of which is written down in one transaction what became of them: each waits for the disk."""
 TRIES = 2
 """A file that came damaged is asked for once more: damage on the way is rare and not lasting."""
 
@@ -64,16 +66,20 @@ def download_all(plan: Plan, offers: Offers, work: Workspace, tally: Tally) -> N
             for part in order.parts:
                 future = pool.submit(_get, order, part, work, progress)
                 future.add_done_callback(partial(came.put, order))
-            if not order.parts:
-                _finish(order, work, tally)
+        _finish([order for order in orders if not order.parts], work, tally)
         left = sum(order.left for order in orders)
         while left:
             progress.tell()
+            ended: list[Order] = []
             for order, future in came.some(progress.pause):
                 left -= 1
                 order.take(future)
                 if not order.left:
-                    _finish(order, work, tally)
+                    ended.append(order)
+                if len(ended) == WRITTEN_AT_ONCE:
+                    _finish(ended, work, tally)
+                    ended.clear()
+            _finish(ended, work, tally)
         progress.tell(last=True)
 
 
@@ -185,6 +191,7 @@ def _orders(downloads: Iterable[Download], offers: Offers, work: Workspace, tall
                 needed = sum(part.size for part in order.parts)
                 check_room(_label(download), needed, free)
         except UpdoserError as error:
+            note(download, work, error.brief, size=download.bytes)
             _tell(download, error.brief, work, tally)
         else:
             free -= needed
@@ -274,29 +281,52 @@ def _bring(
     raise AssertionError
 
 
-def _finish(order: Order, work: Workspace, tally: Tally) -> None:
-    """Make what came a thing that the store holds, and write down what became of it."""
-    if not order.failure and order.stopped:
+def _finish(orders: Iterable[Order], work: Workspace, tally: Tally) -> None:
+    """Make what came things that the store holds, and write down what became of them.
+
+    Raises:
+        StateError: it can't be written down.
+    """
+    ended = [order for order in orders if order.failure or not order.stopped]
+    for at in range(0, len(ended), WRITTEN_AT_ONCE):
+        some = ended[at : at + WRITTEN_AT_ONCE]
+        for order in some:
+            _take_in(order, work, tally)
+        work.state.whole(partial(_write_down, some, work))
+        for order in some:
+            _tell(order.download, order.failure, work, tally)
+
+
+def _take_in(order: Order, work: Workspace, tally: Tally) -> None:
+    """Make what came a thing that the store holds."""
+    if order.failure:
         return
-    if not order.failure:
-        try:
-            with blaming(f"keeping {order.label}"):
-                if isinstance(order.thing, Release):
-                    _keep(order.thing, work, replace=order.download.reason == REPLACED)
-                else:
-                    work.store.add_incremental(order.thing)
-            tally.downloaded(order.received)
-        except UpdoserError as error:
-            order.failure = error.brief
-    signed = order.thing.signed if isinstance(order.thing, Release) else None
-    _tell(order.download, order.failure, work, tally, signed.text if signed else "")
+    try:
+        with blaming(f"keeping {order.label}"):
+            if isinstance(order.thing, Release):
+                _hold(order.thing, work, replace=order.download.reason == REPLACED)
+            else:
+                work.store.add_incremental(order.thing)
+        tally.downloaded(order.received)
+    except UpdoserError as error:
+        order.failure = error.brief
 
 
-def _tell(download: Download, failure: str, work: Workspace, tally: Tally, done: str = "") -> None:
-    """Write down what became of a download, and who vouches for what came (`done`)."""
+def _write_down(orders: Iterable[Order], work: Workspace) -> None:
+    """Remember what versions stand for, and note what became of downloads and who vouches for what came."""
+    for order in orders:
+        done = ""
+        if isinstance(order.thing, Release):
+            if not order.failure:
+                _remember(order.thing, work)
+            done = order.thing.signed.text if order.thing.signed else ""
+        note(order.download, work, order.failure, done=done, size=order.download.bytes)
+
+
+def _tell(download: Download, failure: str, work: Workspace, tally: Tally) -> None:
+    """Tell what became of a download."""
     if failure:
         tally.server_failed(download.component, failure)
-    note(download, work, failure, done=done, size=download.bytes)
     level: Level = "error" if failure else "info"
     text = f"{_label(download)}: {failure or 'in the store'}"
     work.means.emit(
@@ -371,12 +401,18 @@ def fetch(release: Release, source: Source, work: Workspace) -> int:
     check_room(label, sum(file.size for file in lacking), work.store.free())
     fetched = sum(_bring(file, partial(source.open, release, file), work, _ignore) for file in lacking)
     fetched += fetch_attached(release, source, work)
-    _keep(release, work)
+    _hold(release, work)
+    _remember(release, work)
     return fetched
 
 
-def _keep(release: Release, work: Workspace, *, replace: bool = False) -> None:
-    """Have the store hold a release, and remember that this is what its version stands for.
+def _remember(release: Release, work: Workspace) -> None:
+    """Remember that this is what the version of a release stands for."""
+    work.state.record_content((release.component, release.version, release.platform), release.digest)
+
+
+def _hold(release: Release, work: Workspace, *, replace: bool = False) -> None:
+    """Have the store hold a release.
 
     What came in place of content that was damaged takes that place in the repository, too.
 
@@ -384,7 +420,6 @@ def _keep(release: Release, work: Workspace, *, replace: bool = False) -> None:
         StoreError, StateError: it can't be kept.
     """
     work.store.add(release, replace=replace)
-    work.state.record_content((release.component, release.version, release.platform), release.digest)
     repository = folder_of(work)
     if repository is not None:
         try:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from reconciler.model.events import Level
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release, ReleaseFile
+    from reconciler.storage.store import Inspection
     from reconciler.workspace import Workspace
 
 NOTHING = Draft((), (), {}, 0)
@@ -328,12 +329,11 @@ def prune_all(plan: Plan, work: Workspace, tally: Tally, failed: set[str]) -> No
             tally.pruned()
         what = "full pruned" if prune.kind == "full" else f"{prune.kind} incremental pruned"
         note(prune, work, failure, done=what)
-    _tidy(work)
+    _tidy(work.store.inspect() if plan.prunes else inspection, work)
 
 
-def _tidy(work: Workspace) -> None:
+def _tidy(inspection: Inspection, work: Workspace) -> None:
     """Drop what is no content: incrementals that lost theirs, and notes about ones that weren't smaller than a full."""
-    inspection = work.store.inspect()
     held = {release.digest for release in inspection.releases}
     stale = (entry for entry in inspection.incrementals if entry.refused and entry.to_digest not in held)
     for entry in (*inspection.broken, *stale):
