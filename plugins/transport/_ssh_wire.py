@@ -43,6 +43,9 @@ STUCK = 60.0
 """Seconds in which a host must take something of what it is sent."""
 LOOK = 0.5
 """Seconds between two looks at a connection on which nothing comes."""
+_CONFIRM_AT_ONCE: int | None = getattr(sockets, "TCP_QUICKACK", None)
+"""Option of a socket, good until the next packets: sshd keeps back what it says until what it said before is confirmed,
+and the system waits 40 ms with that, for something to send. That was so for each command."""
 _AHEAD = 32 * 1024
 """Bytes that are received at once."""
 _MAX_FAREWELL = 200
@@ -130,9 +133,14 @@ class Wire:
             return int(self._socket.send(data))
 
     def _receive(self) -> bytes:
-        if self._plain:
-            self._wait(select.POLLIN)
-        return bytes(self._socket.recv(_AHEAD))
+        if not self._plain:
+            return bytes(self._socket.recv(_AHEAD))
+        self._wait(select.POLLIN)
+        data = bytes(self._socket.recv(_AHEAD))
+        if _CONFIRM_AT_ONCE is not None:
+            with suppress(OSError):  # it is no socket of TCP
+                self._socket.setsockopt(sockets.IPPROTO_TCP, _CONFIRM_AT_ONCE, 1)
+        return data
 
     def _wait(self, what: int) -> None:
         """Wait until the socket can be read or written, or until it is time for a look.
