@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,6 +14,7 @@ from reconciler.errors import ProtocolError, TransportError, UpdoserError, own_l
 from ._input import Input
 from ._paramiko import paramiko
 from ._printed import GRACE, Printed
+from ._ssh_ahead import POLL, ahead
 from ._ssh_wire import WINDOW
 
 if TYPE_CHECKING:
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from ._ssh_wire import Connection, Wire
 
 _CHUNK = 64 * 1024
-_POLL = 0.005
-"""Seconds between two looks at whether the client takes more; only when it takes nothing at the moment."""
 CLOSE_TIMEOUT = 2.0
 """Seconds that a server may take to close the channel of a command that has ended."""
 _LATER = 5.0
@@ -48,6 +48,7 @@ class SshPipe:
         self._stack = ExitStack()
         self._transport: Connection | None = None
         self._before: paramiko.Channel | None = None
+        self._round_trip = math.inf
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -106,7 +107,7 @@ class SshPipe:
             return self._opened()
         deadline = time.monotonic() + CLOSE_TIMEOUT
         while not before.closed and time.monotonic() < deadline:
-            time.sleep(_POLL)
+            time.sleep(POLL)
         _close(before)
         for pause in _PAUSES:
             try:
@@ -121,7 +122,12 @@ class SshPipe:
         assert self._transport is not None
         wire = self._transport.wire
         wire.expect(self._idle)
-        return self._transport.open_session(window_size=WINDOW, timeout=self._idle), wire
+        begun = time.monotonic()
+        channel = self._transport.open_session(window_size=WINDOW, timeout=self._idle)
+        self._round_trip = min(self._round_trip, time.monotonic() - begun)
+        # Each confirmation is added to this, so that never more is under way.
+        channel.out_window_size = ahead(channel.out_window_size, self._round_trip)
+        return channel, wire
 
 
 @contextmanager
@@ -190,7 +196,7 @@ class _Talk:
         """Wait for output, or behind its end for the exit status; for room to send there is no signal, so look soon."""
         news = self._channel.status_event if self._channel.eof_received else self._news
         soon = (self._sending and not self._stdin.waits) or self._channel.eof_received
-        news.wait(min(longest, _POLL if soon else 1.0))
+        news.wait(min(longest, POLL if soon else 1.0))
 
     def _receive(self) -> bool:
         moved = False
