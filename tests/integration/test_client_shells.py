@@ -469,9 +469,14 @@ KILLERS = ["dd", "mkdir", "cp", "sha256sum", "chmod", "mv", "ln", "sync", "rm", 
 
 @pytest.mark.explore
 def test_killed_at_any_moment_the_client_has_one_whole_version_and_the_next_request_goes_on(tmp_path: Path) -> None:
-    """Each tool that the script calls is a trap: at its n-th call the script is killed, before or after it."""
+    """Each tool that the script calls is a trap: at its n-th call the script is killed, before or after it.
+
+    There is no perl, which would do the work of many of them.
+    """
     traps = tmp_path / "traps"
     traps.mkdir()
+    (traps / "perl").write_text("#!/bin/sh\nexit 127\n")
+    (traps / "perl").chmod(0o755)
     for name in KILLERS:
         tool = shutil.which(name)
         (traps / name).write_text(
@@ -512,6 +517,18 @@ def test_killed_at_any_moment_the_client_has_one_whole_version_and_the_next_requ
         return done.returncode != 0
 
     assert kill_at_any_moment(killed, tmp_path / "count", 8, ("", "1")) > 15
+
+
+@pytest.mark.each_shell
+@pytest.mark.parametrize("name", ["more", ".hidden", "..odd", "...", "*", ".*", "a b"])
+def test_a_file_that_somebody_puts_beside_those_of_a_version_is_damage_whatever_its_name(
+    machine: Machine, name: str
+) -> None:
+    machine.install("rules", "1", {"a": b"one"})
+    machine.install("empty", "1", {"b": b"two"})
+    (machine.root / "rules/1" / name).write_bytes(b"")
+    damage = {entry.component: entry.damage for entry in machine.facts().installed}
+    assert damage == {"rules": "there are files that do not belong to it", "empty": ""}
 
 
 def test_a_version_that_was_never_finished_goes_with_the_next_update(machine: Machine) -> None:

@@ -71,6 +71,7 @@ add_step() {
 	eval "TO_VERSION_$step=\$4 TO_DIGEST_$step=\$5 TO_LAYOUT_$step=\$6 LINES_$step= PRIVATE_$step="
 	eval "VERDICT_$step= REASON_$step= STAGED_CHECKS_$step= SWITCHED_CHECKS_$step="
 	eval "BEFORE_HOOK_$step= AFTER_HOOK_$step= ALWAYS_HOOK_$step= QUESTION_$step= LOADED_$step= MARKED_$step= WAS_THERE_$step= IN_PLACE_$step="
+	eval "EXPECTED_SUMS_$step= EXPECTED_PATHS_$step= EXPECTED_BYTES_$step=0"
 }
 
 # add_step_lines: adds the gathered lines to those of the step; see read_manifests.
@@ -103,7 +104,9 @@ read_step_line() {
 		sent:0: | held:0: | kept:?: | patched:?:1) ;;
 		*) refuse protocol "malformed: $line" ;;
 		esac
-		is_number "$2" && is_digest "$3" && is_name "${rest#* * * }" || refuse protocol "malformed: $line"
+		rest=${rest#* }
+		rest=${rest#* }
+		is_number "$2" && is_digest "$3" && is_name "${rest#* }" || refuse protocol "malformed: $line"
 		[ -z "$PATCH_RESULT" ] || [ "$PATCH_RESULT" = "$2" ] || refuse protocol "malformed: $line"
 		HAS_BASE='' PATCH_RESULT='' WEIGHT=$((WEIGHT + $2))
 		;;
@@ -183,7 +186,7 @@ fail_step() {
 # target with the method rename must be on the file system of install_root, or the rename would be a copy.
 check_room() {
 	local step folders verdict lines line folder table mounts free home_mount mount_of room_of need largest all sizes
-	local method away rest size room_there known again
+	local method away rest size name room_there known again
 	folders=$NEAREST mount_of='' room_of='' step=0
 	while [ $step -lt $STEP_COUNT ]; do
 		step=$((step + 1))
@@ -239,9 +242,9 @@ check_room() {
 				[ $size -le $largest ] || largest=$size
 				;;
 			'file '*)
-				size=${rest#* }
-				size=${size%% *}
-				sizes="$sizes$NL$size ${rest#* * * }"
+				name=${rest#* }
+				size=${name%% *} name=${name#* }
+				sizes="$sizes$NL$size ${name#* }"
 				case $line in 'file held '*) continue ;; esac
 				[ $verdict = layout ] || need=$((need + (size + 4095) / 4096 * 4))
 				;;

@@ -9,6 +9,7 @@
 #   link TEXT NAME      symlink(2)
 #   move NAME NEW-NAME  rename(2)
 #   make FOLDER -       mkdir(2), below a folder that is there
+#   room FOLDER -       the same, and nobody else may enter it
 #   seal NAME -         nobody may write to it any more; where that can't be, it is nothing that failed
 act() { batch "$1" act_at_once; }
 
@@ -35,7 +36,7 @@ act_by_tools() {
 	status=0
 	while [ $# -gt 0 ]; do
 		verb=$1 folder=${3%/*} names=''
-		while [ "$verb:${1:-}" = make:make ] || [ "$verb:${1:-}" = seal:seal ]; do
+		while case $verb:${1:-} in make:make | room:room | seal:seal) ;; *) false ;; esac; do
 			names=$names$NL$2
 			shift 3
 		done
@@ -46,6 +47,7 @@ act_by_tools() {
 		case $verb:$names in
 		take:*) take "$2" "$3" || return 1 ;;
 		make:*) mkdir -p -- $names ;;
+		room:*) mkdir -m 700 -- $names ;;
 		seal:*) chmod a-w -- $names || : ;;
 		link:) ln -s -- "$2" "$3" ;;
 		link:*) ln -s -- $names "$folder/" ;;
@@ -85,6 +87,7 @@ while (my ($verb, $from, $to) = splice @ARGV, 0, 3) {
 	elsif ($verb eq "link") { symlink $from, $to or $failed = 1 }
 	elsif ($verb eq "move") { rename $from, $to or $failed = 1 }
 	elsif ($verb eq "make") { mkdir $from or $failed = 1 }
+	elsif ($verb eq "room") { mkdir $from, 0700 or $failed = 1 }
 	elsif ($verb eq "seal") { chmod((stat $from)[2] & 07555, $from) }
 }
 print "done\n" unless $failed;

@@ -70,7 +70,8 @@ receive() {
 		DRAINED=0 copied='' held='' base='' patches=''
 		for line in $lines; do
 			rest=${line#* * }
-			name=${rest#* * }
+			name=${rest#* }
+			name=${name#* }
 			case $line in
 			'base '*) base=${line#base } ;;
 			'patch '*) patches=$patches$NL${line#patch } ;;
@@ -134,7 +135,8 @@ take_sent() {
 			case $line in
 			'file sent '*)
 				rest=${line#file sent }
-				size=${rest%% *} place=$component/$version/${rest#* * }
+				size=${rest%% *} rest=${rest#* }
+				place=$component/$version/${rest#* }
 				;;
 			'patch '*' '*' '*' '*) continue ;; # it is fetched
 			'patch '*)
@@ -298,15 +300,19 @@ verify() {
 }
 
 # expect N: sets EXPECTED_SUMS to the sha256sum lines of a step, EXPECTED_PATHS to its files and EXPECTED_BYTES to what
-# these hold.
+# these hold. What a step expects doesn't change, so that this is found out once.
 expect() {
 	local component version lines line size digest path
+	eval "EXPECTED_SUMS=\$EXPECTED_SUMS_$1 EXPECTED_PATHS=\$EXPECTED_PATHS_$1 EXPECTED_BYTES=\$EXPECTED_BYTES_$1"
+	[ -z "$EXPECTED_PATHS" ] || return 0
 	eval "lines=\$LINES_$1 component=\$COMPONENT_$1 version=\$TO_VERSION_$1"
 	EXPECTED_SUMS='' EXPECTED_PATHS='' EXPECTED_BYTES=0
 	for line in $lines; do
 		case $line in 'file '*) ;; *) continue ;; esac
-		size=${line#file * } digest=${line#file * * }
-		path=$component/$version/${digest#* } EXPECTED_BYTES=$((EXPECTED_BYTES + ${size%% *}))
+		digest=${line#file * }
+		size=${digest%% *} digest=${digest#* }
+		path=$component/$version/${digest#* } EXPECTED_BYTES=$((EXPECTED_BYTES + size))
 		EXPECTED_SUMS="$EXPECTED_SUMS$NL${digest%% *}  $path" EXPECTED_PATHS=$EXPECTED_PATHS$NL$path
 	done
+	eval "EXPECTED_SUMS_$1=\$EXPECTED_SUMS EXPECTED_PATHS_$1=\$EXPECTED_PATHS EXPECTED_BYTES_$1=\$EXPECTED_BYTES"
 }

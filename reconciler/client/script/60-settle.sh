@@ -81,7 +81,7 @@ settle() {
 		[ "$previous" != unknown ] || previous=''
 		stamped=''
 		for path in $EXPECTED_PATHS; do
-			while [ $# -gt 0 ] && [ "${1#*\|*\|}" != "$path" ]; do shift; done
+			while case ${1:-"|$path"} in *"|$path") false ;; esac; do shift; done
 			stamped=$stamped$NL${1:-$NO_STAMP$path}
 		done
 		eval "PREVIOUS_$step=\$previous FILE_STAMPS_$step=\$stamped"
@@ -94,7 +94,7 @@ settle() {
 # Rule 12. The script is in `own` when it was sent, or read from here. What a look needs of it is kept by itself: its
 # first bytes, and its end.
 keep_script() {
-	[ -n "${own:-}" ] && [ -n "$LOOK_BYTES" ] || return 0
+	[ -n "${own:+1}" ] && [ -n "$LOOK_BYTES" ] || return 0
 	[ "${own_kept:-}" != $$ ] || ! is_plain "$STATE/script" || ! is_plain "$STATE/look" || return 0
 	printf '%s\n' "$own" >"$STAGE/script" && printf "%.${LOOK_BYTES}s\nrun_request\n# end\n" "$own" >"$STAGE/look" &&
 		rename_later "$STAGE/script" "$STATE/script" && rename_later "$STAGE/look" "$STATE/look"
@@ -244,10 +244,11 @@ write_manifest() {
 		case $line in
 		'file '*)
 			sized=${rest#* }
-			files="$files$NL${sized% "${sized#* * }"} ${sized#* * }"
-			stamp=$NO_STAMP$component/$version/${sized#* * }
-			if [ $# -gt 0 ] && [ "${1#*\|*\|}" = "${stamp#"$NO_STAMP"}" ]; then stamp=$1 && shift; fi
-			text="$text${NL}f ${sized% "${sized#* * }"} $stamp"
+			files=$files$NL$sized again=${sized#* }
+			path=$component/$version/${again#* }
+			stamp=$NO_STAMP$path
+			case ${1:-} in *"|$path") stamp=$1 && shift ;; esac # there is no slash in a name
+			text="$text${NL}f ${sized%% *} ${again%% *} $stamp"
 			;;
 		'into '*)
 			method=${rest%% *} folder=${rest#* * * * * }

@@ -198,7 +198,7 @@ make_ready() {
 				enter "$TARGET_FOLDER" || break
 				count=$((count + 1)) place=$STAGE/ready.$step.$count look="$TARGET_OWNER $TARGET_GROUP $TARGET_MODE"
 				[ "$TARGET_METHOD" != link ] || continue
-				places=$places$NL$place
+				places="$places${NL}room$NL$place$NL-"
 				find_component "$looks" "$look"
 				[ $FOUND_AT -gt 0 ] || { looks=$looks$NL$look && find_component "$looks" "$look" && eval "READY_$FOUND_AT="; }
 				;;
@@ -213,7 +213,7 @@ make_ready() {
 	done
 	[ -n "$copies" ] || return 0
 	TROUBLE='' FOUND_AT=0
-	batch "$places" mkdir -m 700 -- 2>/dev/null && act "$copies" || TROUBLE="$STAGE can't be written"
+	act "$places$copies" || TROUBLE="$STAGE can't be written"
 	for look in $looks; do
 		[ -z "$TROUBLE" ] || break
 		FOUND_AT=$((FOUND_AT + 1))
@@ -495,10 +495,13 @@ remove_replaced() {
 	done
 }
 
-# Rule 10. prune N: keeps the version in force and those before it, KEEP in all, along the manifests.
+# Rule 10. prune N MANIFESTS: keeps the version in force and those before it, KEEP in all, along the manifests. What has
+# one manifest of them all has nothing to spare.
 prune() {
 	local component kept version left word name this digest rest manifest
-	eval "component=\$COMPONENT_$1 kept=\$NL\$TO_VERSION_$1\$NL version=\$PREVIOUS_$1"
+	eval "component=\$COMPONENT_$1"
+	case $2 in *"/$component@"*"/$component@"*) ;; *) return 0 ;; esac
+	eval "kept=\$NL\$TO_VERSION_$1\$NL version=\$PREVIOUS_$1"
 	left=$KEEP
 	while [ "$left" -gt 1 ] && [ -n "$version" ]; do
 		case $kept in *"$NL$version$NL"*) break ;; esac

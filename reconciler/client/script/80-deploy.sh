@@ -119,12 +119,16 @@ switch_all() {
 
 # Removes what need not be kept; a version that was sent early stays until another one is switched to.
 prune_all() {
-	local step verdict version from
+	local step verdict version from manifests
+	set +f
+	set -- "$STATE"/manifests/*@*
+	set -f
+	manifests=$*
 	step=0 SPARE='' SPARE_MANIFESTS=''
 	while [ $step -lt $STEP_COUNT ]; do
 		step=$((step + 1))
 		eval "verdict=\$VERDICT_$step version=\$TO_VERSION_$step from=\$VERSION_$step"
-		[ "$verdict" != changed ] || [ "$version" = "$from" ] || prune $step
+		[ "$verdict" != changed ] || [ "$version" = "$from" ] || prune $step "$manifests"
 	done
 	if [ -n "$SPARE" ]; then
 		stay_alive
