@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.plugins.transport import _ssh_pipe
 from reconciler.plugins.transport._ssh_ahead import FASTEST, NEAR, POLL, ahead
+
+if TYPE_CHECKING:
+    import pytest
 
 SSHD = 2 * 1024 * 1024
 windows = st.integers(0, 2**32 - 1)
