@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import socket
@@ -99,6 +100,23 @@ def test_a_server_that_allows_one_command_for_a_connection_gets_another_connecti
         assert [session._pipe.run("exit 3", [], timeout=60).status for _ in range(3)] == [3, 3, 3]
     assert len(opened) == 3
     assert not any(transport.is_active() for transport in opened)
+
+
+@pytest.mark.parametrize("settings", ["RekeyLimit 1M", "Ciphers aes128-ctr", "Ciphers aes128-ctr\nRekeyLimit 1M"])
+@pytest.mark.parametrize("compression", [False, True])
+def test_a_large_file_arrives_whole_whatever_it_is_sealed_with_and_however_often_keys_change(
+    tmp_path: Path, transport_of: TransportOf, settings: str, compression: bool
+) -> None:
+    pieces = [os.urandom(size) for size in (300_000, 1, 3_000_000, 32_704, 32_705, 4_000_000)]
+    with (
+        sshd_fleet(tmp_path / "ssh", 1, settings=f"{settings}\n") as ssh,
+        transport_of(ssh, compression=compression).connect(Client("c", "g", ssh.addresses[0])) as session,
+    ):
+        assert isinstance(session, ShellSession)
+        done = session._pipe.run("sha256sum", pieces, timeout=60)
+        again = session._pipe.run("wc -c", pieces, timeout=60)
+    assert done.stdout.split()[0].decode() == hashlib.sha256(b"".join(pieces)).hexdigest()
+    assert int(again.stdout) == sum(map(len, pieces))
 
 
 @by_both
