@@ -18,7 +18,7 @@ from reconciler.model.settings import split
 from reconciler.storage.state import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from reconciler.model.batch import Answer
@@ -49,10 +49,12 @@ def look(
         return Look(questions=work.spec.questions(group), verify=verify, keep=keep)
 
     def make(job: Job[_Known]) -> Made:
-        asked = "" if verify or task_of(job.client.group).questions else job.about.asked
-        return Made(task=task_of(job.client.group), target=Target(client=job.client, mark=asked))
+        return Made(task=task_of(job.client.group), target=Target(client=job.client, mark=job.about.asked))
 
-    streams = [_with_marks(jobs, work.state, began) for jobs in by_site(clients, work.spec.site_of)]
+    def may_be_same(client: Client) -> bool:
+        return not (verify or task_of(client.group).questions)
+
+    streams = [_with_marks(jobs, work.state, began, may_be_same) for jobs in by_site(clients, work.spec.site_of)]
     for job, answer in work.flow(make, forks=forks).answers(*streams):
         seen = _seen(job, answer, work.means.clock())
         if seen is not None:
@@ -66,10 +68,13 @@ class _Known(NamedTuple):
     asked: str = ""
 
 
-def _with_marks(jobs: Iterable[Job[None]], state: State, now: datetime) -> Iterator[Job[_Known]]:
+def _with_marks(
+    jobs: Iterable[Job[None]], state: State, now: datetime, may_be_same: Callable[[Client], bool]
+) -> Iterator[Job[_Known]]:
     """Give jobs with what is remembered of marks, read for some at once as their turns come."""
     for some in in_parts((job.client for job in jobs), _AT_ONCE):
-        marks = state.marks([client.name for client in some])
+        names = [client.name for client in some if may_be_same(client)]
+        marks = state.marks(names) if names else {}
         for client in some:
             entry = marks.get(client.name)
             if entry is None:

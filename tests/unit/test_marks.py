@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -11,11 +12,14 @@ from hypothesis import strategies as st
 
 from reconciler.client.facts import read_look
 from reconciler.contracts import Completed
+from reconciler.dispatch.flow import Flow
 from reconciler.errors import ProtocolError
-from reconciler.model.client import Facts, Same
+from reconciler.model.batch import Answer
+from reconciler.model.client import Client, Facts, Same
 from reconciler.model.mark import LASTS, SETTLES, WANTED, asked_for, compares, to_remember
 from reconciler.model.question import Question
-from tests.fakes import NOW
+from reconciler.observe.clients import look
+from tests.fakes import NOW, FakeSession
 from tests.postgres import BOTH
 
 if TYPE_CHECKING:
@@ -93,6 +97,25 @@ def test_a_client_that_was_silent_meanwhile_is_asked_when_it_is_back(bench: Benc
     row = next(bench.state.rows())
     assert (row.error, row.failing_since) == ("", None)
     assert bench.state.came_back() == {"a": bench.now}
+
+
+def test_a_worker_that_says_the_same_of_a_client_that_nobody_compares_is_not_believed(bench: Bench) -> None:
+    looks(bench, 4)
+    (before,) = bench.state.profiles()
+    same = FakeSession("a", bench.machines["a"]).look_again("/r", asked(bench))
+    assert isinstance(same, Same)
+    said = Answer(batch="b", attempt=1, client="a", same=same)
+    for verify, error in ((False, ""), (True, "the same as what nobody compared it with")):
+        with bench.work() as work, patch.object(Flow, "answers", lambda _flow, jobs: ((job, said) for job in jobs)):
+            (seen,) = look([Client("a", "g")], work, forks=1, verify=verify)
+        assert error in seen.error
+        assert (bool(seen.error), seen.same) == (bool(error), not error)
+    assert list(bench.state.profiles()) == [before]
+
+
+def asked(bench: Bench) -> str:
+    entry = bench.state.marks(["a"])["a"]
+    return asked_for(entry.mark, bench.now, entry.fingerprint, entry.settings)
 
 
 def test_one_whose_engine_is_asked_is_looked_at_each_time(bench: Bench) -> None:
