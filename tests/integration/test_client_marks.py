@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.client.opening import marking
+from reconciler.errors import ClientError
 from reconciler.model.client import Facts, Same
 from reconciler.model.deploy import Layout
 from tests.machine import MORE_SHELLS, Machine, into, step
@@ -191,7 +192,7 @@ def test_a_place_that_others_may_write_to_is_refused_whatever_its_mark_was(tmp_p
     machine.install("engine", "1", {"e": b"engine"})
     mark = marked(machine)
     (machine.folder / where).chmod(0o777)
-    with pytest.raises(Exception, match="can be written by its group or by everyone"):
+    with pytest.raises(ClientError, match="can be written by its group or by everyone"):
         look(machine, mark)
 
 
@@ -220,7 +221,7 @@ def test_tools_that_come_and_go_are_seen(tmp_path: Path, monkeypatch: pytest.Mon
     assert "zstd" not in found.profile.tools
 
 
-@pytest.mark.parametrize("worse", ["exit 1", "echo one; exit 1", "kill -9 $$", "echo one; kill -9 $$"])
+@pytest.mark.parametrize("worse", ["exit 0", "exit 1", "echo one; exit 1", "kill -9 $$", "echo one; kill -9 $$"])
 def test_a_client_whose_stat_fails_is_looked_at_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worse: str
 ) -> None:
@@ -233,6 +234,9 @@ def test_a_client_whose_stat_fails_is_looked_at_each_time(
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     for _ in range(2):
         assert isinstance(look(machine, marked(machine)), Facts)
+    machine.root.chmod(0o777)
+    with pytest.raises(ClientError, match="can be written by its group or by everyone"):
+        machine.facts()
 
 
 def test_the_command_that_is_logged_stays_short_and_the_line_is_one(tmp_path: Path) -> None:

@@ -289,8 +289,8 @@ ancestors() {
 check_owners() {
 	local listing line shown top
 	INSECURE='' PLACE=''
-	[ -n "$HAS_STAT" ] && listing=$(stat -c "$OWNER_FORMAT" -- $1 2>/dev/null) || listing=$(ls -ldn -- $1 2>&1) ||
-		{ INSECURE="can't look at $2" && return 1; }
+	[ -n "$HAS_STAT" ] && listing=$(stat -c "$OWNER_FORMAT" -- $1 2>/dev/null) && [ -n "$listing" ] ||
+		listing=$(ls -ldn -- $1 2>&1) || { INSECURE="can't look at $2" && return 1; }
 	for line in $listing; do
 		IFS=' '
 		set -- $line "$2"

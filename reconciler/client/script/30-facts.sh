@@ -108,6 +108,7 @@ say_machine() {
 	[ "$BOOT" != unknown ] && [ -n "$HAS_STAT" ] || return 0
 	place=$PLACE
 	[ -n "$place" ] || place=$(stat -L -c %d:%i -- "$NEAREST" 2>/dev/null) || return 0
+	[ -n "$place" ] || return 0 # a stat may say nothing, and that all is well
 	rest=''
 	[ -n "$ROOT_THERE" ] || rest=${INSTALL_ROOT#"$NEAREST"}
 	ANSWER="$ANSWER${NL}machine $BOOT $place ${rest#/}"
