@@ -84,10 +84,7 @@ class GuardedSession:
     ) -> Facts:
         """Look at the client; see `contracts.Session`."""
         with expecting(debug=self._debug):
-            facts = self._session.facts(install_root, verify=verify, tools=tools, asked=asked)
-            _check(_wrong_facts(facts))
-            _check_profile(facts.profile)
-            return facts
+            return _checked(self._session.facts(install_root, verify=verify, tools=tools, asked=asked))
 
     def look_again(self, install_root: str, mark: str) -> Facts | Same:
         """Look at the client unless it is as it was; see `contracts.MarkingSession`."""
@@ -99,9 +96,7 @@ class GuardedSession:
             if isinstance(found, Same):
                 _check(_wrong_same(found, mark))
                 return found
-            _check(_wrong_facts(found))
-            _check_profile(found.profile)
-            return found
+            return _checked(found)
 
     def deploy(
         self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]
@@ -181,6 +176,17 @@ def _check_profile(profile: Profile) -> None:
     if len(_SOUND) >= _REMEMBERED:
         _SOUND.clear()
     _SOUND[id(profile)] = profile
+
+
+def _checked(facts: Facts) -> Facts:
+    """Give facts that can be.
+
+    Raises:
+        ProtocolError: these can't.
+    """
+    _check(_wrong_facts(facts))
+    _check_profile(facts.profile)
+    return facts
 
 
 def _wrong_facts(facts: Facts) -> Iterator[str]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 DIGEST = 40
 """Characters of a digest in a command, which goes with every request: 160 bits are more than anybody can match."""
+MARKS = 'IFS= read -r own;eval "$own";'
+"""Goes ahead of a text, and runs the line of `marking`: no command, which sudo and others write down, holds that."""
 FETCHING = 20
 """Seconds for the script from one host of a relay."""
 PATIENCE = 10.0
@@ -40,8 +42,6 @@ _LOOKED_AT = 64 * 1024
 """Bytes of what a client prints in which the question is looked for: a login shell may be talkative."""
 _KEPT = "own_kept=$$;"
 """Tells the script that it was read from its copy, which it need not compare again; no environment can know this."""
-_MARKS = 'IFS= read -r own;eval "$own";'
-"""Runs a line that was sent ahead of a request: no command, which sudo and others write down, gets longer by it."""
 _SAME = (
     "set -f;set -- $(LC_ALL=C df -Pk {root} 2>/dev/null);"
     'case ${{11}} in ""|*[!0-9]*);;*)while read -r word&&[ "$word" != end ];do :;done;'
@@ -72,11 +72,6 @@ def asking(copy: str, digest: str, *, ready: bool = False) -> str:
     """
     says = _says("here") if ready else ""
     return f'own=$(cat {copy});case {_summed()} in {digest[:DIGEST]}*){says}{_KEPT}eval "$own";exit;;esac;{ASKING}'
-
-
-def marked(text: str) -> str:
-    """Give the text that runs the line of `marking`, and then another text."""
-    return _MARKS + text
 
 
 def marking(install_root: str, asked: str) -> bytes:

@@ -23,12 +23,12 @@ from reconciler.client.opening import (
     ASKING,
     FETCHING,
     LONG_PATIENCE,
+    MARKS,
     Reply,
     asking,
     direct,
     fetching,
     kept,
-    marked,
     marking,
     packed,
 )
@@ -194,14 +194,14 @@ class ShellSession:
         A line that is run `ahead` of it may answer in its place.
         """
         copy, digest = _copy(install_root, kept_as), script_digest(kept_as)
-        text_of, sent = (marked, [ahead, request]) if ahead else (str, [request])
+        prefix, sent = (MARKS, [ahead, request]) if ahead else ("", [request])
         if isinstance(self._pipe, TalkingPipe):
             reply = Reply(script, [request])
-            done = self._talk(text_of(asking(copy, digest)), sent, reply, self._facts_timeout, more)
+            done = self._talk(prefix + asking(copy, digest), sent, reply, self._facts_timeout, more)
             self._kept = not (reply.wanted or lacks_script(done))
             self._packs = reply.unpacks
         else:
-            done = self._run(self._command(text_of(kept(copy, digest))), sent, self._facts_timeout, more)
+            done = self._run(self._command(prefix + kept(copy, digest)), sent, self._facts_timeout, more)
             self._kept = not lacks_script(done)
             if self._kept:
                 return done

@@ -19,6 +19,7 @@ from reconciler.guards import blaming
 from reconciler.model.change import REPLACED
 from reconciler.model.delta import Incremental, Patch, incremental_name
 from reconciler.model.events import Trouble
+from reconciler.model.names import in_parts
 from reconciler.model.network import DIRECT
 from reconciler.model.release import Release, ReleaseFile
 from reconciler.model.work_events import DownloadFinished, DownloadStarted
@@ -66,7 +67,8 @@ def download_all(plan: Plan, offers: Offers, work: Workspace, tally: Tally) -> N
             for part in order.parts:
                 future = pool.submit(_get, order, part, work, progress)
                 future.add_done_callback(partial(came.put, order))
-        _finish([order for order in orders if not order.parts], work, tally)
+        for some in in_parts((order for order in orders if not order.parts), WRITTEN_AT_ONCE):
+            _finish(some, work, tally)
         left = sum(order.left for order in orders)
         while left:
             progress.tell()
@@ -282,19 +284,19 @@ def _bring(
 
 
 def _finish(orders: Iterable[Order], work: Workspace, tally: Tally) -> None:
-    """Make what came things that the store holds, and write down what became of them.
+    """Make what came things that the store holds, and write down what became of all of them at once.
 
     Raises:
         StateError: it can't be written down.
     """
     ended = [order for order in orders if order.failure or not order.stopped]
-    for at in range(0, len(ended), WRITTEN_AT_ONCE):
-        some = ended[at : at + WRITTEN_AT_ONCE]
-        for order in some:
-            _take_in(order, work, tally)
-        work.state.whole(partial(_write_down, some, work))
-        for order in some:
-            _tell(order.download, order.failure, work, tally)
+    if not ended:
+        return
+    for order in ended:
+        _take_in(order, work, tally)
+    work.state.whole(partial(_write_down, ended, work))
+    for order in ended:
+        _tell(order.download, order.failure, work, tally)
 
 
 def _take_in(order: Order, work: Workspace, tally: Tally) -> None:

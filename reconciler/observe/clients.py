@@ -5,7 +5,6 @@ A client that still has the mark which it had when it was looked at (`model.mark
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,9 +55,9 @@ def look(
 
     streams = [_with_marks(jobs, work.state, began, may_be_same) for jobs in by_site(clients, work.spec.site_of)]
     for job, answer in work.flow(make, forks=forks).answers(*streams):
-        seen = _seen(job, answer, work.means.clock())
+        seen = _seen(job, answer, began, work.means.clock())
         if seen is not None:
-            yield seen if not seen.error else replace(seen, at=began)
+            yield seen
 
 
 class _Known(NamedTuple):
@@ -72,25 +71,26 @@ def _with_marks(
     jobs: Iterable[Job[None]], state: State, now: datetime, may_be_same: Callable[[Client], bool]
 ) -> Iterator[Job[_Known]]:
     """Give jobs with what is remembered of marks, read for some at once as their turns come."""
-    for some in in_parts((job.client for job in jobs), _AT_ONCE):
-        names = [client.name for client in some if may_be_same(client)]
+    for some in in_parts(jobs, _AT_ONCE):
+        names = [job.client.name for job in some if may_be_same(job.client)]
         marks = state.marks(names) if names else {}
-        for client in some:
-            entry = marks.get(client.name)
-            if entry is None:
-                yield Job(client, _Known())
-            else:
-                yield Job(client, _Known(entry.mark, asked_for(entry.mark, now, entry.fingerprint, entry.settings)))
+        for job in some:
+            known, entry = _Known(), marks.get(job.client.name)
+            if entry is not None:
+                known = _Known(entry.mark, asked_for(entry.mark, now, entry.fingerprint, entry.settings))
+            yield Job(job.client, known)
 
 
-def _seen(job: Job[_Known], answer: Answer, now: datetime) -> Observation | None:
-    """Give what an answer brought; None where the client wasn't looked at."""
+def _seen(job: Job[_Known], answer: Answer, began: datetime, now: datetime) -> Observation | None:
+    """Give what an answer brought; None where the client wasn't looked at. Who fails did since the looks began."""
     name, known, facts, at = job.client.name, job.about, answer.facts, answer.at or now
-    if answer.error is not None:
-        return Observation(client=name, profile=None, free=None, error=answer.error.brief, at=at)
-    if answer.same is not None:
-        error = "" if compares(known.asked) else _UNASKED.brief
-        return Observation(client=name, profile=None, free=answer.same.free, error=error, at=at, same=not error)
+    same, error = answer.same, answer.error
+    if error is None and same is not None and not compares(known.asked):
+        error = _UNASKED
+    if error is not None:
+        return Observation(client=name, profile=None, free=None, error=error.brief, at=began)
+    if same is not None:
+        return Observation(client=name, profile=None, free=same.free, error="", at=at, same=True)
     if facts is None:
         return None
     profile, settings = split(facts.profile)

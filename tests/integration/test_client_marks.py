@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+ROOM = "/dev/sda1 99999 87654 12345 88% /"
 SETTLED = 0.02
 """Seconds after which a change has another time: several ticks of the kernel's clock."""
 
@@ -37,6 +38,15 @@ def marked(machine: Machine) -> str:
     assert isinstance(found, Facts)
     assert found.mark
     return found.mark
+
+
+def tool(machine: Machine, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    """Put a tool first in the PATH of a client."""
+    tools = machine.folder / "tools"
+    tools.mkdir()
+    (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+    (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
 
 
 def furnish(machine: Machine) -> None:
@@ -59,8 +69,11 @@ def unchecked(machine: Machine, version: str) -> None:
     (folder / "engine").write_text(f"{version}\n")
 
 
-def test_a_client_that_is_as_it_was_says_so_and_is_not_touched(machine: Machine) -> None:
+def test_a_client_that_is_as_it_was_says_so_and_is_not_touched(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     furnish(machine)
+    tool(machine, monkeypatch, "df", f"echo 'Filesystem 1024-blocks Used Available Capacity Mounted on'\necho '{ROOM}'")
     first = look(machine, "?")
     assert isinstance(first, Facts)
     assert first.mark.endswith("+"), "it has targets outside of install_root"
@@ -68,7 +81,7 @@ def test_a_client_that_is_as_it_was_says_so_and_is_not_touched(machine: Machine)
     before = machine.listing()
     again = look(machine, first.mark)
     assert isinstance(again, Same)
-    assert abs(again.free - first.free) < 2**30
+    assert again.free == first.free == 12345 * 1024
     anew = look(machine, f"{first.mark}?")
     assert isinstance(anew, Facts)
     assert (anew.mark, anew.profile) == (first.mark, first.profile)
@@ -227,11 +240,7 @@ def test_a_client_whose_stat_fails_is_looked_at_each_time(
 ) -> None:
     machine = Machine(tmp_path)
     machine.install("engine", "1", {"e": b"engine"})
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "stat").write_text(f"#!/bin/sh\n{worse}\n")
-    (tools / "stat").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    tool(machine, monkeypatch, "stat", worse)
     for _ in range(2):
         assert isinstance(look(machine, marked(machine)), Facts)
     machine.root.chmod(0o777)
